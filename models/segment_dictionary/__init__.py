@@ -1,0 +1,1 @@
+"""How the zstd dictionary of the segment codec is made."""

@@ -1,0 +1,1 @@
+"""The wire contract between vehicles and the cloud. Imports nothing else of ours."""
