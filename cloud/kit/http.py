@@ -1,0 +1,176 @@
+"""HTTP manners: errors as problem+json (RFC 9457), health, readiness, metrics."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import PlainSerializer
+from starlette.exceptions import HTTPException
+
+from cloud.kit.clock import rfc3339
+from cloud.kit.metrics import exposition
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_CHECK_TIMEOUT_S = 2.0
+
+Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+"""A time in a response body, as our surfaces show it: RFC 3339, UTC, milliseconds."""
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """An answer that is not what the caller hoped for; `detail` says what to do next.
+
+    `kind` is the path of the problem's page, `/problems/vehicle-taken`. `more` adds members.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        kind: str = "about:blank",
+        headers: Mapping[str, str] | None = None,
+        **more: object,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.kind = kind
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def response(self, request: Request) -> JSONResponse:
+        """Return the problem document for this request."""
+        document = {
+            "type": self.kind,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": request.url.path,
+            **self.more,
+        }
+        return JSONResponse(
+            jsonable_encoder(document), self.status, self.headers, media_type=MEDIA_TYPE
+        )
+
+
+_DOCUMENT = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what to do next"},
+        "instance": {"type": "string"},
+    },
+}
+
+
+def told_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what a route's `responses` says of the problems it may answer with."""
+    content = {MEDIA_TYPE: {"schema": _DOCUMENT}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessCheck:
+    """One thing a process needs: `look` returns None when it is there, else what is wrong."""
+
+    name: str
+    look: Callable[[], Awaitable[str | None]]
+
+
+def install_problems(app: FastAPI) -> None:
+    """Make every error of this application a problem document."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, problem: Problem) -> Response:
+        return problem.response(request)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        faults = [
+            {"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]}
+            for fault in error.errors()
+        ]
+        told = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
+        return Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "The request is not valid",
+            f"Correct the request and send it again: {told}",
+            errors=faults,
+        ).response(request)
+
+    @app.exception_handler(HTTPException)
+    async def _refused(request: Request, error: HTTPException) -> Response:
+        title = HTTPStatus(error.status_code).phrase
+        detail = error.detail if error.detail != title else _advice(error.status_code, request)
+        return Problem(error.status_code, title, detail, headers=error.headers).response(request)
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, _: Exception) -> Response:
+        return Problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "Something went wrong here",
+            "Try again later; if it stays, look for this path in the log of the cloud",
+        ).response(request)
+
+
+def health_router(checks: Sequence[ReadinessCheck]) -> APIRouter:
+    """Return `/healthz` (the process runs), `/readyz` (all checks pass, else 503), `/metrics`."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz() -> Response:
+        results = dict(await asyncio.gather(*map(_checked, checks)))
+        ready = all(trouble is None for trouble in results.values())
+        document: dict[str, Any] = {
+            "status": "ready" if ready else "not ready",
+            "checks": {name: trouble or "ok" for name, trouble in results.items()},
+        }
+        return JSONResponse(document, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        body, media_type = exposition()
+        return Response(body, media_type=media_type)
+
+    return router
+
+
+async def _checked(check: ReadinessCheck) -> tuple[str, str | None]:
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT_S):
+            return check.name, await check.look()
+    except TimeoutError:
+        return check.name, f"no answer within {_CHECK_TIMEOUT_S:.0f} s"
+    except Exception as trouble:  # noqa: BLE001 - whatever fails, the part is not ready
+        return check.name, f"{type(trouble).__name__}: {trouble}"
+
+
+def _advice(status: int, request: Request) -> str:
+    if status == HTTPStatus.NOT_FOUND:
+        return f"Nothing is at {request.url.path}; /docs lists what there is"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} is not possible at {request.url.path}; /docs lists what is"
+    return "Look at /docs for what this address expects"
