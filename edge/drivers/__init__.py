@@ -1,0 +1,1 @@
+"""Battery controllers the agent can read: one wire language a file."""

@@ -1,0 +1,149 @@
+"""Serves a controller on a pseudo terminal: any number of them in one event loop."""
+
+import asyncio
+import contextlib
+import os
+import tty
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from firmware_shim.faults import Faults
+
+_READ_BYTES: Final = 4096
+_BITS_A_BYTE: Final = 10
+_PACED_BYTES: Final = 8
+
+
+class Controller(Protocol):
+    """A battery controller's state machine, as the shims of this package are."""
+
+    faults: Faults
+
+    def receive(self, data: bytes, now_s: float) -> list[bytes]:
+        """Take bytes; return the replies to the requests they complete."""
+
+
+class Port:
+    """The served line. `path` is what to open, the link if one was asked for."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        master: int,
+        path: str,
+        *,
+        baud: int | None,
+        clock: Callable[[], float] | None,
+    ) -> None:
+        self.path = path
+        self.requests = 0
+        self._controller = controller
+        self._master = master
+        self._baud = baud
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock or self._loop.time
+        self._free_at_s = 0.0
+        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def readable(self) -> None:
+        """Take what the other end wrote."""
+        try:
+            data = os.read(self._master, _READ_BYTES)
+        except (BlockingIOError, OSError):
+            return
+        now_s = self._clock()
+        if self._controller.faults.loses_request(now_s):
+            return
+        replies = self._controller.receive(data, now_s)
+        self.requests += len(replies)
+        due_s = self._loop.time() + self._line_s(len(data))
+        for after_s, piece in self._controller.faults.on_line(replies):
+            self._send(piece, max(due_s + after_s, self._free_at_s))
+        if self._timer is None:
+            self._write_due()
+
+    def stop(self) -> None:
+        """Write no more."""
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _send(self, data: bytes, due_s: float) -> None:
+        """Queue bytes for `due_s`, at the line's pace if there is one."""
+        step = _PACED_BYTES if self._baud else len(data)
+        for at in range(0, len(data), step):
+            part = data[at : at + step]
+            due_s += self._line_s(len(part))
+            self._waiting.append((due_s, part))
+        self._free_at_s = due_s
+
+    def _write_due(self) -> None:
+        self._timer = None
+        while self._waiting and self._waiting[0][0] <= self._loop.time():
+            self._write(self._waiting.popleft()[1])
+        if self._waiting:
+            self._timer = self._loop.call_at(self._waiting[0][0], self._write_due)
+
+    def _write(self, data: bytes) -> None:
+        # Nobody reads: a real line loses such bytes too.
+        with contextlib.suppress(OSError):
+            os.write(self._master, data)
+
+    def _line_s(self, count: int) -> float:
+        return count * _BITS_A_BYTE / self._baud if self._baud else 0.0
+
+
+@asynccontextmanager
+async def serve(
+    controller: Controller,
+    *,
+    link_path: Path | None = None,
+    baud: int | None = None,
+    clock: Callable[[], float] | None = None,
+) -> AsyncIterator[Port]:
+    """Answer on a new pty, and under `link_path` if given, until the block is left.
+
+    `baud` paces both directions like a real line, None answers at once; `clock` is the controller's
+    time in seconds, the event loop's if None. Raises FileExistsError when `link_path` is something
+    else than a link, and OSError when it cannot be made.
+    """
+    master, slave = os.openpty()
+    loop = asyncio.get_running_loop()
+    target = os.ttyname(slave)
+    try:
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+        if link_path is not None:
+            _link(link_path, target)
+        path = str(link_path or target)
+        port = Port(controller, master, path, baud=baud, clock=clock)
+        loop.add_reader(master, port.readable)
+        try:
+            yield port
+        finally:
+            loop.remove_reader(master)
+            port.stop()
+    finally:
+        if link_path is not None:
+            _unlink(link_path, target)
+        os.close(slave)
+        os.close(master)
+
+
+def _link(path: Path, target: str) -> None:
+    if path.exists() and not path.is_symlink():
+        raise FileExistsError(f"{path} is there and no link; choose another path or remove it.")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(path)
+
+
+def _unlink(path: Path, target: str) -> None:
+    with contextlib.suppress(OSError):
+        if path.readlink() == Path(target):
+            path.unlink()
