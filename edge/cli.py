@@ -1,0 +1,203 @@
+"""`mobility-edge`: the agent, and what a person standing beside the vehicle needs."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+EXAMPLES = """examples:
+  mobility-edge run --config agent.toml
+  mobility-edge doctor --config agent.toml
+  mobility-edge journal --config agent.toml
+  mobility-edge decode --protocol jbd_uart < frames.jsonl
+
+A configuration is written by: mobility-cloud devices add ID --battery NAME --port PATH --out FILE
+"""
+_RUN = """examples:
+  mobility-edge run --config agent.toml
+  MOBILITY_BATTERY_PORT=/dev/ttyUSB1 mobility-edge run --config agent.toml --verbose
+
+Every key can be set as MOBILITY_<SECTION>_<KEY> in the environment, which wins over the file.
+Without a broker the journal fills and is sent later. SIGTERM and Ctrl-C close it in good order.
+"""
+_JOURNAL = """examples:
+  mobility-edge journal --config agent.toml            lanes, epochs, what is not acknowledged
+  mobility-edge journal --path journal.db --json       the same for scripts
+  mobility-edge journal export --path journal.db --format csv > readings.csv
+
+It only reads, and may be used while the agent runs.
+"""
+_EXPORT = """examples:
+  mobility-edge journal export --config agent.toml > readings.jsonl
+  mobility-edge journal export --path journal.db --format csv > readings.csv
+
+Every reading that is not acknowledged, ordered by seq: a line {"lane", "epoch", "seq", "time",
+"values"} with values by their catalogue name, or a table with a column for each signal.
+"""
+_DOCTOR = """examples:
+  mobility-edge doctor --config agent.toml
+  mobility-edge doctor --config agent.toml --json
+"""
+_DONE, _TROUBLE, _INTERRUPTED = 0, 1, 130
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code: 0 done, 1 trouble, 2 usage, 130 Ctrl-C."""
+    args = _parser().parse_args(argv)
+    command: Command = args.command
+    try:
+        return command(args)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    from edge import decode
+
+    parser = argparse.ArgumentParser(
+        prog="mobility-edge",
+        description="The agent on a vehicle: reads its battery and reports it without loss.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = _add(commands, "run", "run the agent", _RUN, _run)
+    run.add_argument("--config", type=Path, metavar="FILE", required=True)
+    run.add_argument("--verbose", action="store_true", help="also say what goes well")
+
+    journal = _add(commands, "journal", "tell what the journal holds", _JOURNAL, _journal)
+    _which_journal(journal)
+    journal.add_argument("--json", action="store_true", help="print one JSON object")
+    parts = journal.add_subparsers(metavar="[export]")
+    export = _add(parts, "export", "write out what is not acknowledged", _EXPORT, _export)
+    _which_journal(export)
+    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
+
+    doctor = _add(commands, "doctor", "tell what is wrong and what to do", _DOCTOR, _doctor)
+    doctor.add_argument("--config", type=Path, metavar="FILE", required=True)
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+
+    frames = commands.add_parser("decode", help="decode captured frames, JSON lines in and out")
+    decode.add_arguments(frames)
+    frames.set_defaults(command=decode.run)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    examples: str,
+    command: Command,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _which_journal(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    # Suppressed, or the inner command's absent option would hide the outer command's value.
+    for option, text in (("--config", "the agent's configuration"), ("--path", "the journal file")):
+        which.add_argument(option, type=Path, metavar="FILE", default=argparse.SUPPRESS, help=text)
+
+
+def _run(args: argparse.Namespace) -> int:
+    import asyncio
+    import sqlite3
+
+    from edge.drivers.registry import UnknownProtocolError
+    from edge.journal import JournalBusyError, JournalVersionError
+    from edge.journal.accept import AcceptFdError, accept_fd
+    from edge.links.base import LinkDownError
+    from edge.main import serve
+    from edge.settings import SettingsError, load
+    from edge.stopping import until_terminated
+
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        settings = load(args.config, os.environ)
+        work = serve(settings, accept_fd=accept_fd(os.environ))
+        asyncio.run(until_terminated(work))
+    except sqlite3.OperationalError as error:
+        return _say(
+            f"the journal {settings.journal.path} cannot be opened ({error}); check its folder"
+        )
+    except (
+        AcceptFdError,
+        JournalBusyError,
+        JournalVersionError,
+        LinkDownError,
+        SettingsError,
+        UnknownProtocolError,
+    ) as error:
+        return _say(str(error))
+    return _DONE
+
+
+def _journal(args: argparse.Namespace) -> int:
+    from edge.journal.inspect import JournalUnreadableError, inspect
+    from edge.journal.show import as_json, as_text
+    from edge.settings import SettingsError
+
+    try:
+        stats = inspect(_journal_path(args))
+    except (JournalUnreadableError, SettingsError) as error:
+        return _say(str(error))
+    sys.stdout.write(as_json(stats) if args.json else as_text(stats))
+    return _DONE
+
+
+def _export(args: argparse.Namespace) -> int:
+    from edge.journal.inspect import JournalUnreadableError
+    from edge.journal.show import write_csv, write_jsonl
+    from edge.settings import SettingsError
+
+    write = write_csv if args.format == "csv" else write_jsonl
+    try:
+        write(_journal_path(args), sys.stdout)
+    except (JournalUnreadableError, SettingsError) as error:
+        return _say(str(error))
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; it must not find the broken pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _TROUBLE
+    return _DONE
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from edge.doctor import examine, report
+
+    findings = examine(args.config, os.environ)
+    sys.stdout.write(report(findings, as_json=args.json))
+    return _DONE if all(finding.ok for finding in findings) else _TROUBLE
+
+
+def _journal_path(args: argparse.Namespace) -> Path:
+    from edge.settings import SettingsError, load
+
+    if "path" in args:
+        return Path(args.path)
+    if "config" in args:
+        return Path(load(args.config, os.environ).journal.path)
+    raise SettingsError("which journal? name it with --config FILE or --path FILE")
+
+
+def _say(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return _TROUBLE

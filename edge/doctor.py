@@ -1,0 +1,148 @@
+"""`mobility-edge doctor`: what keeps this vehicle from reporting, and what to do about it."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edge.drivers.poller import Poller
+from edge.drivers.registry import UnknownProtocolError, serial_decoder
+from edge.journal.inspect import JournalUnreadableError, check, inspect
+from edge.journal.lock import JournalBusyError, JournalLock
+from edge.links.base import LinkDownError
+from edge.links.opening import open_link
+from edge.settings import Battery, Mqtt, Settings, SettingsError, load
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one part; `next_step` says what to do when it is not ok."""
+
+    part: str
+    ok: bool
+    found: str
+    next_step: str = ""
+
+
+def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
+    """Look at everything an agent needs. Changes nothing, and lets a running agent run."""
+    try:
+        settings = load(config, environ)
+    except SettingsError as error:
+        return [Finding("configuration", ok=False, found=str(error), next_step="correct the file")]
+    running = _is_running(Path(settings.journal.path))
+    return [
+        Finding("configuration", ok=True, found=f"{config}, device {settings.device.id}"),
+        Finding("agent", ok=True, found="is running" if running else "is not running"),
+        asyncio.run(_battery(settings.battery, running=running)),
+        asyncio.run(_broker(settings.mqtt)),
+        _journal(settings),
+        _disk(settings),
+    ]
+
+
+def report(findings: Sequence[Finding], *, as_json: bool) -> str:
+    """Write the findings for a person, or as one JSON object."""
+    well = all(finding.ok for finding in findings)
+    if as_json:
+        return json.dumps({"ok": well, "findings": [asdict(each) for each in findings]}) + "\n"
+    width = max(len(finding.part) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok ' if finding.ok else 'NO '} {finding.part:<{width}}  {finding.found}")
+        if finding.next_step:
+            lines.append(f"    {'':<{width}}  → {finding.next_step}")
+    lines.append("All is well." if well else "Something needs a hand: follow the arrows.")
+    return "\n".join(lines) + "\n"
+
+
+def _is_running(journal: Path) -> bool:
+    if not journal.with_name(f"{journal.name}.lock").exists():
+        return False
+    try:
+        JournalLock(journal).close()
+    except JournalBusyError:
+        return True
+    return False
+
+
+async def _battery(battery: Battery, *, running: bool) -> Finding:
+    if running:
+        return Finding("battery", ok=True, found=f"{battery.port} is in the running agent's hands")
+    try:
+        decoder = serial_decoder(battery.protocol)()
+        link = open_link(battery.port, baud=decoder.policy.baud)
+    except (UnknownProtocolError, LinkDownError) as error:
+        return Finding("battery", ok=False, found=str(error), next_step="correct [battery]")
+    try:
+        reading = await Poller(link, decoder).poll()
+        opened = bool(link.connections)
+    finally:
+        await link.close()
+    if reading is not None:
+        found = f"{battery.port} answers: {reading.voltage_v} V, {reading.soc_pct} %"
+        return Finding("battery", ok=True, found=found)
+    if not opened:
+        return Finding(
+            "battery",
+            ok=False,
+            found=f"{battery.port} does not open",
+            next_step="check the cable, the name in [battery] port, and your rights on it",
+        )
+    return Finding(
+        "battery",
+        ok=False,
+        found=f"{battery.port} is open, but no {battery.protocol} controller answers",
+        next_step="check that the pack is awake, RX and TX are not swapped, and [battery] protocol",
+    )
+
+
+async def _broker(mqtt: Mqtt) -> Finding:
+    from aiomqtt import Client, MqttError
+
+    where = f"{mqtt.host}:{mqtt.port}"
+    # Its own client id: a second client with the device's id would throw the agent out.
+    client = Client(mqtt.host, mqtt.port, username=mqtt.username, password=mqtt.password, timeout=5)
+    try:
+        async with client:
+            return Finding("broker", ok=True, found=f"{where} lets us in")
+    except MqttError as error:
+        return Finding(
+            "broker",
+            ok=False,
+            found=f"{where}: {error}",
+            next_step="check [mqtt] and that the cloud is up; until then the journal keeps it all",
+        )
+
+
+def _journal(settings: Settings) -> Finding:
+    path = Path(settings.journal.path)
+    if not path.exists():
+        return Finding("journal", ok=True, found=f"{path} is not there yet; the first run makes it")
+    try:
+        verdict, stats = check(path), inspect(path)
+    except JournalUnreadableError as error:
+        return Finding("journal", ok=False, found=str(error), next_step="see above")
+    if verdict != "ok":
+        return Finding(
+            "journal",
+            ok=False,
+            found=f"{path} is damaged: {verdict}",
+            next_step=f"save what can be saved (mobility-edge journal export --path {path}), then "
+            "move it aside; the agent starts a new one",
+        )
+    waiting = sum(lane.unacked_records for lane in stats.lanes)
+    found = f"{path}, {stats.file_bytes / 1e6:.1f} MB, {waiting} records wait for their ack"
+    return Finding("journal", ok=True, found=found)
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = Path(settings.journal.path).parent
+    while not folder.exists():
+        folder = folder.parent
+    free, needed = shutil.disk_usage(folder).free, settings.journal.max_mb * 1_000_000
+    found = f"{free / 1e6:,.0f} MB free where the journal is, which may grow to {needed / 1e6:.0f}"
+    step = "" if free >= needed else "make room, or lower [journal] max_mb"
+    return Finding("disk", ok=free >= needed, found=found, next_step=step)

@@ -1,0 +1,57 @@
+"""The composition root: opens the parts of an agent in order and closes them in reverse."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from edge.agent import Agent
+from edge.clock import ClockOffset, SystemClock
+from edge.drivers.poller import Poller
+from edge.drivers.registry import serial_decoder
+from edge.journal import Journal
+from edge.links.opening import open_link
+from edge.settings import Settings
+from edge.uplink.session import About
+from edge.uplink.uplink import Uplink
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, accept_fd: int | None = None) -> AsyncIterator[Agent]:
+    """Give an agent whose journal is open; at the end everything recorded is sealed on disk."""
+    clock = SystemClock()
+    offset = ClockOffset(clock)
+    decoder = serial_decoder(settings.battery.protocol)()
+    async with AsyncExitStack() as stack:
+        path = Path(settings.journal.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        journal = await Journal.open(
+            path,
+            clock,
+            boot_id=secrets.randbits(32),
+            max_bytes=settings.journal.max_mb * 1_000_000,
+            clock_offset=offset,
+            accept_fd=accept_fd,
+        )
+        stack.push_async_callback(journal.close)
+        link = open_link(settings.battery.port, baud=decoder.policy.baud)
+        stack.push_async_callback(link.close)
+        about = About(settings.device.id, settings.battery.protocol)
+        yield Agent(
+            poller=Poller(link, decoder, details_every=_details_every(settings)),
+            journal=journal,
+            uplink=Uplink(settings.mqtt, about, journal=journal, clock=clock, offset=offset),
+            intervals=settings.intervals,
+            clock=clock,
+        )
+
+
+async def serve(settings: Settings, *, accept_fd: int | None = None) -> None:
+    """Run one agent until cancelled."""
+    async with opened(settings, accept_fd=accept_fd) as agent:
+        await agent.run()
+
+
+def _details_every(settings: Settings) -> int:
+    """Ask for cell voltages about once a second when the polls are faster than that."""
+    return max(1, round(1 / (settings.intervals.poll_s or 1.0)))

@@ -1,0 +1,1 @@
+"""Local rules: pure functions from what was observed to what is true."""

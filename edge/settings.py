@@ -1,0 +1,125 @@
+"""The agent's configuration: a TOML file; MOBILITY_<SECTION>_<KEY> in the environment wins."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(ge=0.001, le=86_400)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+DeviceId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{3,36}$")]
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class SettingsError(ValueError):
+    """The configuration cannot be used; the text says which key of which file, and what to do."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One table of the file; a key that we do not know is refused, so that a typo is found."""
+
+
+class Device(Section, frozen=True):
+    """Who this agent is."""
+
+    id: DeviceId
+
+
+class Mqtt(Section, frozen=True):
+    """Where the broker is and how we introduce ourselves."""
+
+    host: NonEmpty = "127.0.0.1"
+    port: Port = 1883
+    username: str | None = None
+    password: str | None = None
+    keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=30)] = 20
+
+
+class Battery(Section, frozen=True):
+    """The battery controller: its language and the serial port it is wired to."""
+
+    protocol: NonEmpty
+    port: NonEmpty
+
+
+class JournalFile(Section, frozen=True):
+    """The journal's file, relative to the configuration, and how large it may grow."""
+
+    path: NonEmpty = "journal.db"
+    max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 64
+
+
+class Intervals(Section, frozen=True):
+    """How often, in seconds, by state. `poll_s`, `flush_s`, `seal_s` fix one for every state."""
+
+    poll_riding_s: Seconds = 1.0
+    poll_charging_s: Seconds = 10.0
+    poll_parked_s: Seconds = 10.0
+    journal_parked_s: Seconds = 60.0
+    flush_riding_s: Seconds = 1.0
+    flush_parked_s: Seconds = 30.0
+    seal_riding_s: Seconds = 10.0
+    seal_parked_s: Seconds = 60.0
+    poll_s: Seconds | None = None
+    flush_s: Seconds | None = None
+    seal_s: Seconds | None = None
+
+
+class Settings(Section, frozen=True):
+    """Everything an agent is told before it starts."""
+
+    device: Device
+    battery: Battery
+    mqtt: Mqtt = Mqtt()
+    journal: JournalFile = JournalFile()
+    intervals: Intervals = Intervals()
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read `path`, apply the environment, and return settings with an absolute journal path.
+
+    Raises:
+        SettingsError: The file is missing, is not TOML, or has a wrong, missing or unknown key.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {path}: {error.strerror}; "
+            "write one with: mobility-cloud devices add ID --battery NAME --port PATH --out FILE"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML ({error}); correct that line") from error
+    _override(raw, environ)
+    try:
+        settings = msgspec.convert(raw, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {_explain(str(error))}") from error
+    journal = msgspec.structs.replace(
+        settings.journal, path=str(path.resolve().parent / settings.journal.path)
+    )
+    return msgspec.structs.replace(settings, journal=journal)
+
+
+def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for section in msgspec.structs.fields(Settings):
+        for key in msgspec.structs.fields(section.type):
+            value = environ.get(f"MOBILITY_{section.name}_{key.name}".upper())
+            table = raw.setdefault(section.name, {}) if value is not None else None
+            if isinstance(table, dict):
+                table[key.name] = value
+
+
+def _explain(error: str) -> str:
+    """Turn msgspec's "Expected … - at `$.mqtt.port`" into a sentence that names the key."""
+    text, _, where = error.partition(" - at `$")
+    where = where.rstrip("`").lstrip(".")
+    _, _, quoted = text.partition("`")
+    key = ".".join(part for part in (where, quoted.partition("`")[0]) if part)
+    if text.startswith("Object contains unknown field"):
+        return f"unknown key {key}; remove it or correct its name"
+    if text.startswith("Object missing required field"):
+        return f"missing key {key}; add it"
+    return f"wrong value of {where}: {text[0].lower()}{text[1:]}; correct it"

@@ -1,0 +1,29 @@
+"""What the uplink needs from a connection."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from edge.settings import Mqtt
+from protocol.topics import Leaf
+
+
+class LinkLostError(ConnectionError):
+    """The connection is over or did not come about: wait a little and connect again."""
+
+
+class Link(Protocol):
+    """A connection that is up. What it is given may be lost; it says so only by silence."""
+
+    async def publish(self, leaf: Leaf, payload: bytes) -> None:
+        """Send `payload`. Raises LinkLostError."""
+
+    async def receive(self) -> bytes:
+        """Return the next ack's payload. Raises LinkLostError."""
+
+
+class Connect(Protocol):
+    """Opens a connection whose last will is `will`. Entering raises LinkLostError."""
+
+    def __call__(
+        self, settings: Mqtt, device_id: str, will: bytes
+    ) -> AbstractAsyncContextManager[Link]: ...

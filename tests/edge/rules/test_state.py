@@ -1,0 +1,47 @@
+"""What the battery's current says about the vehicle."""
+
+import pytest
+
+from edge.rules.state import STOP_S, Motion, VehicleState, next_motion
+
+RIDING, CHARGING, PARKED = VehicleState.RIDING, VehicleState.CHARGING, VehicleState.PARKED
+
+
+def after(*currents_a: float | None, begin: Motion | None = None, step_s: float = 1.0) -> Motion:
+    motion = begin or Motion()
+    for index, current_a in enumerate(currents_a):
+        motion = next_motion(motion, current_a, index * step_s)
+    return motion
+
+
+@pytest.mark.parametrize(
+    ("currents_a", "state"),
+    [
+        ([0.0], PARKED),
+        ([-0.4], PARKED),
+        ([-0.6], RIDING),
+        ([0.3], CHARGING),
+        ([0.15], PARKED),
+        ([0.3, 0.15], CHARGING),
+        ([0.3, 0.05], PARKED),
+        ([-5.0, 0.0], RIDING),
+        ([-5.0, 3.0], RIDING),
+        ([-5.0, -0.3], RIDING),
+        ([3.0, -5.0], RIDING),
+        ([-5.0, None], RIDING),
+        ([None], PARKED),
+    ],
+)
+def test_the_state_follows_the_current_with_hysteresis(
+    currents_a: list[float | None], state: VehicleState
+) -> None:
+    assert after(*currents_a).state is state
+
+
+def test_a_red_light_is_not_the_end_of_a_ride() -> None:
+    assert after(-5.0, *[0.0] * 20).state is RIDING
+
+
+def test_half_a_minute_without_a_draw_is_the_end_of_a_ride() -> None:
+    assert after(-5.0, *[0.0] * round(STOP_S)).state is PARKED
+    assert after(-5.0, *[2.0] * round(STOP_S)).state is CHARGING

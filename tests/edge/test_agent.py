@@ -1,0 +1,148 @@
+"""A whole agent on an emulated battery, with no broker in sight."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge.journal.inspect import JournalStats, inspect, readings
+from edge.main import opened
+from edge.settings import Battery, Device, Intervals, JournalFile, Mqtt, Settings
+from firmware_shim.jbd_uart import JbdController
+from firmware_shim.pty import serve
+from firmware_shim.registry import build_shim
+from protocol.signals import BY_KEY
+
+FAST = Intervals(poll_s=0.02, flush_s=0.05, seal_s=0.2)
+REMAINING, CYCLES = BY_KEY["remaining_ah"].id, BY_KEY["cycles"].id
+
+
+@asynccontextmanager
+async def a_battery(folder: Path, *, numbered: bool = False) -> AsyncIterator[JbdController]:
+    shim = build_shim("jbd", numbered=numbered)
+    async with serve(shim, link_path=folder / "battery"):
+        yield shim
+
+
+def settings(folder: Path, intervals: Intervals = FAST) -> Settings:
+    return Settings(
+        Device("demo-001"),
+        Battery("jbd_uart", str(folder / "battery")),
+        Mqtt("127.0.0.1", 1),
+        JournalFile(str(folder / "j.db")),
+        intervals,
+    )
+
+
+async def run_for(seconds: float, folder: Path, intervals: Intervals = FAST) -> None:
+    async with opened(settings(folder, intervals)) as agent:
+        work = asyncio.create_task(agent.run())
+        await asyncio.sleep(seconds)
+        assert not work.done()
+        work.cancel()
+        await asyncio.wait({work})
+
+
+def signal_stats(stats: JournalStats) -> tuple[int, int]:
+    signal = stats.lanes[1]
+    return signal.last_seq, signal.unacked_records
+
+
+async def test_without_a_broker_the_journal_fills(tmp_path: Path) -> None:
+    async with a_battery(tmp_path):
+        await run_for(1.0, tmp_path)
+    stats = inspect(tmp_path / "j.db")
+    last_seq, unacked = signal_stats(stats)
+    assert 40 <= last_seq == unacked <= 60
+    assert stats.unsealed_readings == 0
+    assert stats.lanes[0].last_seq == 1
+
+
+async def test_every_reply_of_the_battery_is_a_reading_in_order(tmp_path: Path) -> None:
+    async with a_battery(tmp_path, numbered=True):
+        await run_for(0.5, tmp_path)
+    found = [one.values for one in readings(tmp_path / "j.db")]
+    samples = [values[CYCLES] * 65536 + values[REMAINING] for values in found]
+    assert samples == list(range(len(samples)))
+    assert len(samples) > 15
+
+
+async def test_a_parked_vehicle_records_its_first_reading_at_once_and_the_next_in_a_minute(
+    tmp_path: Path,
+) -> None:
+    parked = Intervals(poll_parked_s=0.02)
+    async with a_battery(tmp_path):
+        await run_for(0.4, tmp_path, parked)
+    assert signal_stats(inspect(tmp_path / "j.db")) == (1, 1)
+
+
+async def test_an_alarm_is_noticed_between_recorded_readings(tmp_path: Path) -> None:
+    parked = Intervals(poll_parked_s=0.02)
+    async with a_battery(tmp_path) as shim, opened(settings(tmp_path, parked)) as agent:
+        work = asyncio.create_task(agent.run())
+        await asyncio.sleep(0.2)
+        shim.set({"protection_bits": 2})
+        await asyncio.sleep(0.2)
+        work.cancel()
+        await asyncio.wait({work})
+    stats = inspect(tmp_path / "j.db")
+    assert stats.lanes[0].last_seq == 2
+    assert signal_stats(stats)[0] == 2
+
+
+async def test_a_ride_makes_the_agent_record_every_poll(tmp_path: Path) -> None:
+    told = Intervals(poll_parked_s=0.02, poll_riding_s=0.02)
+    async with a_battery(tmp_path) as shim:
+        shim.set({"current_a": -5.0})
+        await run_for(0.5, tmp_path, told)
+    assert signal_stats(inspect(tmp_path / "j.db"))[0] > 15
+
+
+@pytest.mark.slow
+async def test_a_battery_that_is_not_there_becomes_a_fact(tmp_path: Path) -> None:
+    async with opened(settings(tmp_path)) as agent:
+        work = asyncio.create_task(agent.run())
+        await asyncio.sleep(1.0)
+        assert not work.done()
+        work.cancel()
+        await asyncio.wait({work})
+    stats = inspect(tmp_path / "j.db")
+    assert stats.lanes[0].last_seq == 2
+    assert signal_stats(stats) == (0, 0)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+async def test_being_stopped_closes_the_journal_in_good_order(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        '[device]\nid = "demo-001"\n[mqtt]\nport = 1\n[journal]\npath = "j.db"\n'
+        f'[battery]\nprotocol = "jbd_uart"\nport = "{tmp_path / "battery"}"\n'
+        "[intervals]\npoll_s = 0.02\nflush_s = 10.0\nseal_s = 20.0\n"
+    )
+    async with a_battery(tmp_path):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge", "run", "--config", str(config)
+        )
+        await asyncio.sleep(1.0)
+        child.send_signal(number)
+        assert await child.wait() == code
+    assert not (tmp_path / "j.db-wal").exists()
+    stats = inspect(tmp_path / "j.db")
+    assert signal_stats(stats)[0] > 10
+    assert stats.unsealed_readings == 0
+
+
+def test_the_agent_starts_without_anything_heavy() -> None:
+    heavy = {"pydantic", "numpy", "fastapi", "psycopg", "aiomqtt", "sqlite_utils", "argparse"}
+    script = f"import sys, edge.main; print(*sorted({heavy!r} & set(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == ""

@@ -1,0 +1,71 @@
+"""The agent's configuration: what is read, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.settings import SettingsError, load
+
+SMALLEST = '[device]\nid = "demo-001"\n[battery]\nprotocol = "jbd_uart"\nport = "/dev/ttyS0"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_is_not_said_has_the_defaults_of_the_contract(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, SMALLEST), {})
+    told = settings.intervals
+    assert (told.poll_riding_s, told.poll_parked_s) == (1.0, 10.0)
+    assert (told.flush_riding_s, told.flush_parked_s) == (1.0, 30.0)
+    assert (told.seal_riding_s, told.seal_parked_s, told.journal_parked_s) == (10.0, 60.0, 60.0)
+    assert settings.mqtt.keepalive_s <= 30
+    assert settings.journal.max_mb == 64
+
+
+def test_the_journal_lies_beside_the_configuration(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, SMALLEST + '[journal]\npath = "j.db"\n'), {})
+    assert settings.journal.path == str(tmp_path / "j.db")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, SMALLEST + '[mqtt]\npassword = "file"\n')
+    environ = {
+        "MOBILITY_MQTT_PASSWORD": "environment",
+        "MOBILITY_MQTT_PORT": "18830",
+        "MOBILITY_INTERVALS_POLL_S": "0.005",
+        "MOBILITY_ACCEPT_FD": "7",
+    }
+    settings = load(path, environ)
+    assert (settings.mqtt.password, settings.mqtt.port) == ("environment", 18830)
+    assert settings.intervals.poll_s == 0.005
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[device]\nid = \n", "is not TOML"),
+        ('[device]\nid = "demo-001"\n', "missing key battery; add it"),
+        (SMALLEST + "[mqtt]\nprt = 1\n", "unknown key mqtt.prt; remove it or correct its name"),
+        (SMALLEST + "[bluetooth]\non = true\n", "unknown key bluetooth"),
+        (SMALLEST + '[mqtt]\nport = "seven"\n', "wrong value of mqtt.port: expected `int`"),
+        (SMALLEST + "[mqtt]\nport = 70000\n", "wrong value of mqtt.port: expected `int` <= 65535"),
+        (SMALLEST + "[mqtt]\nkeepalive_s = 60\n", "wrong value of mqtt.keepalive_s"),
+        (SMALLEST + "[intervals]\npoll_s = 0\n", "wrong value of intervals.poll_s"),
+        (SMALLEST.replace("demo-001", "DEMO"), "wrong value of device.id"),
+        ("mqtt = 3\n" + SMALLEST, "wrong value of mqtt: expected `object`"),
+    ],
+)
+def test_a_wrong_configuration_names_file_and_key(tmp_path: Path, text: str, says: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, {})
+    assert str(path) in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_a_missing_file_tells_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="mobility-cloud devices add"):
+        load(tmp_path / "none.toml", {})

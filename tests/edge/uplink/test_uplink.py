@@ -1,0 +1,189 @@
+"""The uplink on a real broker."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cloud.kit.nats import EmbeddedNats
+from edge.clock import ClockOffset, SystemClock
+from edge.journal import Journal
+from edge.settings import Mqtt
+from edge.uplink.link import LinkLostError
+from edge.uplink.mqtt import connect
+from edge.uplink.session import About
+from edge.uplink.uplink import Uplink
+from protocol.messages import Hello
+from protocol.segment import Lane, open_segment
+from tests.edge.uplink.sky import a_sky
+
+PATIENCE_S = 15.0
+
+
+@pytest.fixture
+def device_id() -> str:
+    return f"up-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def mqtt(nats: EmbeddedNats) -> Mqtt:
+    return Mqtt(nats.mqtt_host, nats.mqtt_port, nats.device_username, nats.device_password)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(path: Path, mqtt: Mqtt, device_id: str) -> AsyncIterator[tuple[Journal, Uplink]]:
+    """A journal and its uplink at work."""
+    clock = SystemClock()
+    offset = ClockOffset(clock)
+    journal = await Journal.open(path, clock, boot_id=7, clock_offset=offset)
+    about = About(device_id, "jbd_uart")
+    uplink = Uplink(mqtt, about, journal=journal, clock=clock, offset=offset)
+    task = asyncio.create_task(uplink.run())
+    try:
+        yield journal, uplink
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await journal.close()
+
+
+async def write(journal: Journal, count: int) -> None:
+    for number in range(count):
+        journal.append_reading(1_700_000_000_000 + number, {1: number})
+        await journal.seal()
+
+
+def is_empty(journal: Journal) -> bool:
+    return not any(view.holds_any for view in journal.lanes)
+
+
+async def test_hello_comes_first_and_then_the_backlog_facts_ahead(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    path = tmp_path / "j.db"
+    journal = await Journal.open(path, SystemClock(), boot_id=6)
+    await write(journal, 40)
+    await journal.append_fact("a.fact")
+    await journal.close()
+    async with a_sky(nats.url, device_id) as sky, running(path, mqtt, device_id) as (journal, _):
+        await until(lambda: is_empty(journal))
+    first, second = sky.heard[0], sky.heard[1]
+    assert isinstance(first, Hello)
+    assert [(one.lane, one.floor_seq, one.last_seq) for one in first.lanes] == [
+        ("fact", 1, 1),
+        ("signal", 1, 40),
+    ]
+    assert (first.boot_id, first.battery) == (7, "jbd_uart")
+    assert second == sky.segments[0]
+    assert sky.segments[0].lane is Lane.FACT
+    assert [one.first_seq for one in sky.segments if one.lane is Lane.SIGNAL] == [*range(1, 41)]
+
+
+async def test_what_is_written_while_connected_is_acked_and_forgotten(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    async with a_sky(nats.url, device_id) as sky:
+        async with running(tmp_path / "j.db", mqtt, device_id) as (journal, uplink):
+            await until(lambda: bool(sky.hellos))
+            for _ in range(5):
+                await write(journal, 3)
+                await journal.append_fact("a.fact")
+            await until(lambda: is_empty(journal))
+            assert uplink.window.resent == 0
+        assert len(sky.hellos) == 1
+
+
+async def test_nothing_is_sent_before_hello_is_answered(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    async with a_sky(nats.url, device_id) as sky:
+        sky.acks = False
+        async with running(tmp_path / "j.db", mqtt, device_id) as (journal, _):
+            await write(journal, 3)
+            await until(lambda: len(sky.hellos) >= 2)
+            assert sky.segments == []
+            sky.acks = True
+            await until(lambda: is_empty(journal))
+        assert len({hello.nonce for hello in sky.hellos}) == 1
+
+
+async def test_what_the_cloud_committed_before_a_lost_ack_is_not_sent_again(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    path = tmp_path / "j.db"
+    journal = await Journal.open(path, SystemClock(), boot_id=6)
+    await write(journal, 10)
+    epoch = journal.lane(Lane.SIGNAL).epoch
+    await journal.close()
+    async with a_sky(nats.url, device_id) as sky:
+        sky.committed[Lane.SIGNAL, epoch] = set(range(1, 9))
+        async with running(path, mqtt, device_id) as (journal, _):
+            await until(lambda: is_empty(journal))
+    assert [one.first_seq for one in sky.segments] == [9, 10]
+
+
+async def test_a_broker_that_loses_everything_costs_nothing(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    async with a_sky(nats.url, device_id) as sky:
+        async with running(tmp_path / "j.db", mqtt, device_id) as (journal, uplink):
+            await write(journal, 5)
+            await until(lambda: is_empty(journal))
+            await asyncio.to_thread(nats.wipe_store)
+            await write(journal, 5)
+            await until(lambda: is_empty(journal))
+            assert uplink.counters.connections >= 2
+        (signal,) = (seqs for (lane, _), seqs in sky.committed.items() if lane is Lane.SIGNAL)
+    assert signal == set(range(1, 11))
+    assert len({hello.nonce for hello in sky.hellos}) >= 2
+
+
+async def test_going_on_purpose_is_said_with_the_nonce_of_the_hello(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    async with a_sky(nats.url, device_id) as sky:
+        async with running(tmp_path / "j.db", mqtt, device_id):
+            await until(lambda: bool(sky.hellos))
+        await until(lambda: bool(sky.gone))
+    assert sky.gone[0].nonce == sky.hellos[0].nonce
+
+
+async def test_the_cloud_s_time_is_learned_from_the_answered_hello(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    async with a_sky(nats.url, device_id) as sky:
+        sky.ahead_ms = 3_600_000
+        async with running(tmp_path / "j.db", mqtt, device_id) as (journal, uplink):
+            await until(lambda: uplink.counters.acks > 0)
+            sky.acks = False
+            await write(journal, 1)
+            (one,) = await journal.unacked(Lane.SIGNAL)
+    assert open_segment(one.payload).header.clock_offset_ms == pytest.approx(3_600_000, abs=500)
+
+
+async def test_a_refused_login_is_a_lost_link(mqtt: Mqtt, device_id: str) -> None:
+    wrong = Mqtt(mqtt.host, mqtt.port, mqtt.username, "wrong")
+    with pytest.raises(LinkLostError, match="uthori"):
+        async with connect(wrong, device_id, b""):
+            pass
+
+
+async def test_a_broker_that_is_not_there_is_a_lost_link(device_id: str) -> None:
+    with pytest.raises(LinkLostError, match="refused"):
+        async with connect(Mqtt("127.0.0.1", 1), device_id, b""):
+            pass
+
+
+async def test_a_refused_subscription_is_noticed(mqtt: Mqtt, nats: EmbeddedNats) -> None:
+    with pytest.raises(LinkLostError, match="refused the subscription"):
+        async with connect(mqtt, "not/a/device", b""):
+            pass
