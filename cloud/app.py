@@ -1,0 +1,303 @@
+"""The composition root: which contexts a process runs, on which engines, with which parts."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from fastapi import APIRouter, FastAPI
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import PoolTimeout
+
+from cloud.devices import http as devices_http
+from cloud.devices import metrics as device_metrics
+from cloud.devices.api import count_connected
+from cloud.devices.commit import Classify, Parts
+from cloud.devices.ingest import Ingest, Settle, commit_then_ack
+from cloud.devices.link import connect_link
+from cloud.devices.model import classify
+from cloud.devices.presence import Presence
+from cloud.fleet import http as fleet_http
+from cloud.fleet.api import Live
+from cloud.fleet.reactions import SUBSCRIBERS as FLEET_SUBSCRIBERS
+from cloud.kit.clock import Clock, SystemClock
+from cloud.kit.db import Pool, connect, open_pool
+from cloud.kit.engine import EngineError
+from cloud.kit.events import Subscriber, register, run_events
+from cloud.kit.http import ReadinessCheck, health_router, install_problems
+from cloud.kit.migrations import migrate
+from cloud.kit.nats import Broker, EmbeddedNats
+from cloud.kit.postgres import EmbeddedPostgres
+from cloud.kit.settings import CloudSettings
+from cloud.pages import http as pages_http
+from cloud.telemetry import api as telemetry
+from cloud.telemetry import http as telemetry_http
+
+log = logging.getLogger(__name__)
+
+CONTEXTS = ("devices", "telemetry", "fleet", "pages")
+ROUTERS: Mapping[str, APIRouter] = {
+    "devices": devices_http.router,
+    "telemetry": telemetry_http.router,
+    "fleet": fleet_http.router,
+    "pages": pages_http.router,
+}
+SUBSCRIBERS: tuple[Subscriber, ...] = (*FLEET_SUBSCRIBERS,)
+PROJECTORS = (telemetry.project,)
+
+_DATABASE_PATIENCE_S = 30
+_LOOK_EVERY_S = 5.0
+_TIDY_EVERY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """How ingest keeps its word; only tests that must see it broken pass other functions.
+
+    Attributes:
+        settle: the order of commit and ack.
+        classify: the rule against doubles.
+    """
+
+    settle: Settle = commit_then_ack
+    classify: Classify = classify
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Where database and broker are, and the processes that are ours."""
+
+    dsn: str
+    broker: Broker
+    pids: Mapping[str, int] = field(default_factory=dict)
+
+
+OnReady = Callable[[Engines], None]
+OnFailure = Callable[[BaseException], None]
+
+
+def chosen_contexts(settings: CloudSettings) -> tuple[str, ...]:
+    """Return the contexts to run, all when none is named; raises ValueError for a stranger."""
+    strangers = [name for name in settings.contexts if name not in CONTEXTS]
+    if strangers:
+        raise ValueError(f"no context named {strangers[0]!r}; there are {', '.join(CONTEXTS)}")
+    return tuple(name for name in CONTEXTS if name in settings.contexts) or CONTEXTS
+
+
+def build(
+    settings: CloudSettings,
+    *,
+    clock: Clock | None = None,
+    promise: Promise | None = None,
+    on_ready: OnReady = lambda _engines: None,
+    on_failure: OnFailure = lambda _error: None,
+) -> FastAPI:
+    """Return the application for the chosen contexts; its lifespan starts and stops everything.
+
+    Args:
+        settings: engines, data folder, contexts.
+        clock: the machine's when None.
+        promise: how ingest keeps its word.
+        on_ready: called when requests can be served.
+        on_failure: called when a background task ends with an error nobody expected.
+
+    Raises:
+        ValueError: a context that does not exist.
+    """
+    contexts = chosen_contexts(settings)
+    running = Running(settings, contexts, clock or SystemClock(), promise or Promise(), on_failure)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            engines = await running.start(app, stack)
+            on_ready(engines)
+            yield
+
+    app = FastAPI(
+        title="MobilityCorp",
+        summary="The open platform a city's shared vehicles run on",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_problems(app)
+    app.include_router(health_router(running.checks()))
+    for name in contexts:
+        app.include_router(ROUTERS[name])
+    if "pages" in contexts:
+        pages_http.mount_static(app)
+    return app
+
+
+class Running:
+    """One process at work: what its lifespan opens, in order, and closes in reverse."""
+
+    def __init__(
+        self,
+        settings: CloudSettings,
+        contexts: Sequence[str],
+        clock: Clock,
+        promise: Promise,
+        on_failure: OnFailure,
+    ) -> None:
+        self._settings = settings
+        self._contexts = contexts
+        self._clock = clock
+        self._promise = promise
+        self._on_failure = on_failure
+        self._pool: Pool | None = None
+        self._link_is_up: Callable[[], bool] = lambda: True
+
+    async def start(self, app: FastAPI, stack: contextlib.AsyncExitStack) -> Engines:
+        """Open everything; what was opened is closed by `stack`."""
+        engines = await self._engines(stack)
+        await asyncio.to_thread(prepare_database, engines.dsn, self._clock)
+        pool = await self._open_pool(stack, engines.dsn, "http")
+        self._pool = pool
+        app.state.pool, app.state.clock = pool, self._clock
+        app.state.live = Live(pool, self._clock)
+        work: dict[str, Coroutine[Any, Any, None]] = {}
+        if "devices" in self._contexts:
+            work |= await self._device_work(stack, engines, pool)
+        subscribers = [s for s in SUBSCRIBERS if s.name.partition(".")[0] in self._contexts]
+        if subscribers:
+            work["events"] = run_events(engines.dsn, pool, subscribers, self._clock)
+        for name, task in work.items():
+            stack.push_async_callback(_end, self._begin(name, task))
+        return engines
+
+    def checks(self) -> list[ReadinessCheck]:
+        """Return what must be there for this process to be ready."""
+        return [
+            ReadinessCheck("postgres", self._database_trouble),
+            ReadinessCheck("nats", self._link_trouble),
+        ]
+
+    async def _engines(self, stack: contextlib.AsyncExitStack) -> Engines:
+        settings, pids = self._settings, {}
+        dsn, broker = settings.database_url, settings.external_broker()
+        if dsn is None:
+            postgres = EmbeddedPostgres(settings.data_dir)
+            stack.push_async_callback(asyncio.to_thread, postgres.stop)
+            dsn = await asyncio.to_thread(postgres.start)
+            postgres.watch()
+            pids["postgres"] = postgres.pid or 0
+        if broker is None:
+            nats = EmbeddedNats(settings.data_dir)
+            stack.push_async_callback(asyncio.to_thread, nats.stop)
+            await asyncio.to_thread(nats.start)
+            nats.watch()
+            broker = nats.broker
+            pids["nats"] = nats.pid or 0
+        return Engines(dsn, broker, pids)
+
+    async def _device_work(
+        self, stack: contextlib.AsyncExitStack, engines: Engines, pool: Pool
+    ) -> dict[str, Coroutine[Any, Any, None]]:
+        client = await connect_link(engines.broker.nats_url)
+        stack.push_async_callback(client.close)
+        self._link_is_up = lambda: client.is_connected
+        dsn = durable(engines.dsn)
+        parts = Parts(telemetry.keep, PROJECTORS, self._promise.classify)
+        ingest = Ingest(client, dsn, self._clock, parts, settle=self._promise.settle)
+        presence = Presence(client, dsn, self._clock)
+        return {
+            "ingest": ingest.run(),
+            "presence": presence.run(),
+            "tidy": self._every(_TIDY_EVERY.total_seconds(), self._tidy, pool),
+            "look": self._every(_LOOK_EVERY_S, self._look, pool),
+        }
+
+    async def _open_pool(self, stack: contextlib.AsyncExitStack, dsn: str, name: str) -> Pool:
+        pool = await asyncio.to_thread(open_pool, dsn, name=name, timeout_s=10)
+        stack.push_async_callback(asyncio.to_thread, pool.close)
+        return pool
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("%s ended, so this process ends too", task.get_name(), exc_info=error)
+            self._on_failure(error)
+
+    async def _every(self, pause_s: float, work: Callable[[Pool], None], pool: Pool) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(work, pool)
+            except (psycopg.Error, PoolTimeout) as trouble:
+                log.debug("put off: %s", trouble)
+            await asyncio.sleep(pause_s)
+
+    def _tidy(self, pool: Pool) -> None:
+        with pool.connection() as db:
+            now = self._clock.now()
+            telemetry.prepare_partitions(db, now)
+            telemetry.merge_minutes(db, now)
+            dropped = telemetry.drop_expired(db, now)
+        if dropped:
+            log.info("dropped what is older than we keep: %s", ", ".join(dropped))
+
+    def _look(self, pool: Pool) -> None:
+        with pool.connection() as db:
+            device_metrics.CONNECTED.set(count_connected(db, self._clock.now()))
+
+    async def _database_trouble(self) -> str | None:
+        if self._pool is None:
+            return "not started yet"
+        await asyncio.to_thread(_reach, self._pool)
+        return None
+
+    async def _link_trouble(self) -> str | None:
+        return None if self._link_is_up() else "no connection to the broker; is it running?"
+
+
+def prepare_database(dsn: str, clock: Clock) -> None:
+    """Migrate every context, and make the partitions and subscriptions that publishing needs.
+
+    Waits for a database that is still starting.
+
+    Raises:
+        EngineError: it does not answer.
+    """
+    _await_database(dsn)
+    for name in migrate(dsn, CONTEXTS, clock):
+        log.info("applied %s", name)
+    with connect(dsn) as db:
+        register(db, CONTEXTS, SUBSCRIBERS)
+        telemetry.prepare_partitions(db, clock.now())
+
+
+def durable(dsn: str) -> str:
+    """Return the connection URL with synchronous commits, whatever the server's default is."""
+    options = str(conninfo_to_dict(dsn).get("options") or "")
+    return make_conninfo(dsn, options=f"{options} -c synchronous_commit=on".strip())
+
+
+def _await_database(dsn: str) -> None:
+    try:
+        open_pool(dsn, max_size=1, timeout_s=_DATABASE_PATIENCE_S, name="start").close()
+    except PoolTimeout:
+        where = conninfo_to_dict(dsn)
+        raise EngineError(
+            f"Postgres at {where.get('host')}:{where.get('port', 5432)} does not answer;"
+            " start it, or correct DATABASE_URL"
+        ) from None
+
+
+def _reach(pool: Pool) -> None:
+    with pool.connection(timeout=1):
+        pass
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task

@@ -1,0 +1,1 @@
+"""Context devices: who is enrolled, who is connected, and what of each device is committed."""

@@ -1,0 +1,24 @@
+"""What ingest counts. Names are part of `/metrics`."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+READINGS = Counter("mobility_readings_committed", "Readings of the signal lane, committed as sound")
+SEGMENTS = Counter(
+    "mobility_segments",
+    "Segments by what became of them",
+    ["outcome"],
+)
+ACK_LAG = Histogram(
+    "mobility_ack_lag_seconds",
+    "Seconds from the receipt of a segment to its ack",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
+BATCH_SEGMENTS = Histogram(
+    "mobility_ingest_batch_segments",
+    "Segments in one transaction",
+    buckets=(1, 4, 16, 64, 128, 256),
+)
+QUEUE = Gauge("mobility_ingest_queue_segments", "Segments received and waiting")
+DROPPED = Counter("mobility_ingest_dropped", "Payloads dropped; devices send them again", ["why"])
+SLOW_CONSUMER = Counter("mobility_ingest_slow_consumer", "Times NATS dropped for us")
+CONNECTED = Gauge("mobility_connected_devices", "Devices connected now")

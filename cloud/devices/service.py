@@ -1,0 +1,105 @@
+"""What can be done with devices: one function an intention, one transaction each."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloud.devices import model, store
+from cloud.devices.batch import LaneKey
+from cloud.devices.model import Progress
+from cloud.events.devices import DeviceEnrolled
+from cloud.kit.db import Db
+from cloud.kit.events import publish
+from cloud.kit.scope import DEMO, Scope
+from protocol.controllers import CONTROLLERS
+from protocol.messages import Hello
+from protocol.segment import LANES
+from protocol.topics import check_device_id
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A hello and whose it is."""
+
+    device_id: str
+    hello: Hello
+
+
+def check_enrolment(device_id: str, battery: str) -> None:
+    """Raise ValueError for an id or a battery that cannot be."""
+    check_device_id(device_id)
+    if battery not in CONTROLLERS:
+        raise ValueError(f"no battery named {battery!r}; use one of {', '.join(CONTROLLERS)}")
+
+
+def enrol(db: Db, device_id: str, battery: str, at: datetime, *, scope: Scope = DEMO) -> bool:
+    """Enrol a device; an enrolled one only changes its battery. True when it is new.
+
+    Args:
+        db: connection.
+        device_id: 3 to 36 of a-z, 0-9 and -.
+        battery: protocol name of its battery controller.
+        at: now.
+        scope: tenant and city it belongs to.
+
+    Raises:
+        ValueError: an id or a battery that cannot be.
+    """
+    check_enrolment(device_id, battery)
+    with db.transaction():
+        if not store.add_device(db, scope, device_id, battery, at):
+            store.set_battery(db, device_id, battery)
+            return False
+        enrolled = DeviceEnrolled(
+            tenant=scope.tenant,
+            city=scope.city,
+            device_id=device_id,
+            battery=battery,
+            enrolled_at=at,
+        )
+        publish(db, enrolled, at=at)
+        return True
+
+
+def greet(
+    db: Db, greetings: Sequence[Greeting], at: datetime
+) -> dict[str, tuple[Hello, dict[LaneKey, Progress]]]:
+    """Note that devices said hello and what their journals no longer hold.
+
+    Returns:
+        By device, its latest hello of these and the committed progress of each lane it named.
+        Devices that are not enrolled are left out.
+    """
+    latest = {greeting.device_id: greeting.hello for greeting in greetings}
+    answers: dict[str, tuple[Hello, dict[LaneKey, Progress]]] = {}
+    with db.transaction():
+        scope_of = store.scopes(db, latest)
+        floors: dict[LaneKey, int] = {}
+        for device_id in sorted(scope_of):
+            hello = latest[device_id]
+            for lane in hello.lanes:
+                floors[device_id, int(LANES[lane.lane]), lane.epoch] = min(
+                    lane.floor_seq, lane.last_seq + 1, model.MAX_SEQ
+                )
+            answers[device_id] = hello, {}
+        changes = store.lock_lanes(db, list(floors), scope_of, at) if floors else {}
+        for key, floor_seq in floors.items():
+            change = changes[key]
+            change.progress, gaps = model.raise_floor(change.progress, floor_seq)
+            if gaps:
+                store.add_gaps(db, scope_of[key[0]], key, gaps, "floor", at)
+            answers[key[0]][1][key] = change.progress
+        if changes:
+            store.save_lanes(db, changes, at)
+        for device_id, (hello, _) in answers.items():
+            store.greet(db, scope_of[device_id], device_id, hello, at)
+    return answers
+
+
+def say_goodbye(db: Db, device_id: str, nonce: str) -> bool:
+    """Note that a connection is over; False when the device has said hello on a newer one."""
+    with db.transaction():
+        return store.say_goodbye(db, device_id, nonce)

@@ -1,0 +1,1 @@
+"""Context fleet: the vehicles, and how they are right now."""

@@ -1,0 +1,7 @@
+"""The door of the context fleet."""
+
+from cloud.fleet.live import Live
+from cloud.fleet.model import VehicleView
+from cloud.fleet.views import vehicle, vehicles
+
+__all__ = ["Live", "VehicleView", "vehicle", "vehicles"]

@@ -1,0 +1,94 @@
+"""`/api/v1/vehicles` and the live stream: translates only."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from cloud.fleet import api
+from cloud.fleet.live import Live
+from cloud.kit.http import Moment, Problem, told_problems
+
+router = APIRouter(prefix="/api/v1", tags=["fleet"])
+
+VehicleId = Annotated[str, Path(pattern="^[a-z0-9-]{3,36}$")]
+
+_HEARTBEAT_S = 10
+_PATIENCE_S = 30
+
+
+class VehicleBody(BaseModel):
+    """A vehicle as it is right now; what is not known is null."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str
+    type: str
+    state: str
+    connected: bool
+    last_signal_at: Moment | None
+    age_s: float | None
+    soc_pct: float | None
+    voltage_v: float | None
+    current_a: float | None
+    temperature_c: float | None
+    values: dict[str, float]
+
+
+@router.get("/vehicles")
+def vehicles(request: Request) -> list[VehicleBody]:
+    """List every vehicle."""
+    with request.app.state.pool.connection() as db:
+        found = api.vehicles(db, request.app.state.clock.now())
+    return [VehicleBody.model_validate(vehicle) for vehicle in found]
+
+
+@router.get("/vehicles/{vehicle_id}", responses=told_problems(404, 422))
+def vehicle(request: Request, vehicle_id: VehicleId) -> VehicleBody:
+    """Return one vehicle."""
+    with request.app.state.pool.connection() as db:
+        found = api.vehicle(db, vehicle_id, request.app.state.clock.now())
+    if found is None:
+        raise Problem(
+            404,
+            "There is no such vehicle",
+            f"{vehicle_id!r} is not in the fleet; GET /api/v1/vehicles lists those that are",
+        )
+    return VehicleBody.model_validate(found)
+
+
+@router.get(
+    "/live",
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {}}}, **told_problems(422)},
+)
+async def live(
+    request: Request,
+    vehicle: Annotated[str | None, Query(description="only this vehicle")] = None,
+) -> EventSourceResponse:
+    """Stream `vehicle` events: all vehicles first, then each one whenever it changes.
+
+    The data of an event is what the list of vehicles holds for it. A `tick` comes every ten
+    seconds, so that silence means a lost connection.
+    """
+    return EventSourceResponse(
+        _events(request.app.state.live, vehicle),
+        ping=_HEARTBEAT_S,
+        ping_message_factory=lambda: ServerSentEvent("{}", event="tick"),
+        send_timeout=_PATIENCE_S,
+    )
+
+
+async def _events(source: Live, vehicle_id: str | None) -> AsyncIterator[ServerSentEvent]:
+    async with contextlib.aclosing(source.changes()) as changes:
+        async for changed in changes:
+            for found in changed:
+                if vehicle_id is None or found.id == vehicle_id:
+                    yield ServerSentEvent(json.dumps(found.as_json()), event="vehicle")
+            await asyncio.sleep(0)

@@ -1,0 +1,70 @@
+"""What a vehicle is, and how it looks to people. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cloud.kit.clock import rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """A vehicle of the fleet and the device it carries."""
+
+    id: str
+    device_id: str
+    type: str
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleView:
+    """A vehicle as it is right now; what is not known is None.
+
+    Attributes:
+        id: the vehicle's id.
+        name: name for people.
+        type: "scooter", "bike", "car" or "van".
+        state: where it is in its life, such as "available".
+        connected: its device was heard within 90 s.
+        last_signal_at: time of its newest signal.
+        age_s: seconds since then.
+        soc_pct: state of charge, percent.
+        voltage_v: pack voltage, volt.
+        current_a: pack current, ampere; positive while charging.
+        temperature_c: the warmest battery sensor, degrees Celsius.
+        values: latest value of every signal, by VSS name.
+    """
+
+    id: str
+    name: str
+    type: str
+    state: str
+    connected: bool
+    last_signal_at: datetime | None
+    age_s: float | None
+    soc_pct: float | None
+    voltage_v: float | None
+    current_a: float | None
+    temperature_c: float | None
+    values: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the vehicle as the API and the live stream show it."""
+        at = self.last_signal_at
+        return {
+            "id": self.id,
+            "name": self.name,
+            "type": self.type,
+            "state": self.state,
+            "connected": self.connected,
+            "last_signal_at": None if at is None else rfc3339(at),
+            "age_s": self.age_s,
+            "soc_pct": self.soc_pct,
+            "voltage_v": self.voltage_v,
+            "current_a": self.current_a,
+            "temperature_c": self.temperature_c,
+            "values": dict(self.values),
+        }

@@ -1,0 +1,66 @@
+"""A vehicle as people see it: our row, its device's connection, its last state, in one."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from cloud.devices.api import Connection, connections
+from cloud.fleet import store
+from cloud.fleet.model import Vehicle, VehicleView
+from cloud.kit.db import Db
+from cloud.telemetry import api as telemetry
+from cloud.telemetry.api import LastState
+
+_TEMPERATURES = tuple(f"temperature_{number}_c" for number in range(1, 9))
+_SHOWN_DIGITS = 1
+
+
+def vehicles(db: Db, now: datetime) -> list[VehicleView]:
+    """Return every vehicle as it is at `now`, by id."""
+    return _views(store.vehicles(db), connections(db, now), telemetry.last(db), now)
+
+
+def vehicle(db: Db, vehicle_id: str, now: datetime) -> VehicleView | None:
+    """Return one vehicle as it is at `now`; None when there is none with this id."""
+    found = store.vehicle(db, vehicle_id)
+    if found is None:
+        return None
+    ids = [found.device_id]
+    return _views([found], connections(db, now, ids), telemetry.last(db, ids), now)[0]
+
+
+def view(vehicle: Vehicle, connected: bool, state: LastState | None, now: datetime) -> VehicleView:
+    """Return one vehicle with what is known of it; `state` is None before its first signal."""
+    latest = {} if state is None else state.latest
+    values = {key: found.value for key, found in latest.items()}
+    at = None if state is None else state.at
+    return VehicleView(
+        id=vehicle.id,
+        name=vehicle.name,
+        type=vehicle.type,
+        state=vehicle.state,
+        connected=connected,
+        last_signal_at=at,
+        age_s=None if at is None else round(max(0.0, (now - at).total_seconds()), _SHOWN_DIGITS),
+        soc_pct=values.get("soc_pct"),
+        voltage_v=values.get("voltage_v"),
+        current_a=values.get("current_a"),
+        temperature_c=max((values[key] for key in _TEMPERATURES if key in values), default=None),
+        values={found.signal.name: found.value for found in latest.values()},
+    )
+
+
+def _views(
+    rows: Iterable[Vehicle],
+    connected: Mapping[str, Connection],
+    states: Mapping[str, LastState],
+    now: datetime,
+) -> list[VehicleView]:
+    return [
+        view(
+            row,
+            row.device_id in connected and connected[row.device_id].connected,
+            states.get(row.device_id),
+            now,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,77 @@
+"""Vehicles as people see them, on real Postgres."""
+
+from datetime import timedelta
+
+import pytest
+
+from cloud.devices import api as devices
+from cloud.devices.commit import Parts, commit_batch
+from cloud.devices.opening import open_all
+from cloud.fleet import api
+from cloud.fleet.reactions import SUBSCRIBERS
+from cloud.kit.db import Db
+from cloud.kit.events import register, run_due
+from cloud.telemetry import api as telemetry
+from protocol.signals import BY_KEY
+from tests.cloud.sealed import DEVICE, NOON, NOON_MS, arrival, signals
+
+
+@pytest.fixture(autouse=True)
+def _subscribed(db: Db) -> None:
+    register(db, ["fleet"], SUBSCRIBERS)
+
+
+def enrol(db: Db, device_id: str = DEVICE) -> None:
+    devices.enrol(db, device_id, "jbd_uart", NOON)
+    run_due(db, SUBSCRIBERS, NOON)
+
+
+def commit(db: Db, payload: bytes) -> None:
+    candidates, _ = open_all([arrival(payload)], {})
+    commit_batch(db, candidates, (), Parts(telemetry.keep, (telemetry.project,)), NOON)
+
+
+def test_an_enrolled_device_gets_a_vehicle(db: Db) -> None:
+    enrol(db)
+    assert api.vehicle(db, DEVICE, NOON) == api.VehicleView(
+        id=DEVICE,
+        name=DEVICE,
+        type="scooter",
+        state="available",
+        connected=False,
+        last_signal_at=None,
+        age_s=None,
+        soc_pct=None,
+        voltage_v=None,
+        current_a=None,
+        temperature_c=None,
+        values={},
+    )
+
+
+def test_enrolling_again_makes_no_second_vehicle(db: Db) -> None:
+    enrol(db)
+    enrol(db)
+    assert [vehicle.id for vehicle in api.vehicles(db, NOON)] == [DEVICE]
+
+
+def test_a_vehicle_shows_what_its_device_reported_last(db: Db) -> None:
+    enrol(db)
+    columns: dict[int, list[int | None]] = {
+        1: [3_612],
+        2: [-1_250],
+        3: [805],
+        8: [251],
+        9: [264],
+        10: [None],
+    }
+    commit(db, signals(1, 1, start_ms=NOON_MS, columns=columns))
+    found = api.vehicle(db, DEVICE, NOON + timedelta(seconds=2.5))
+    assert found is not None
+    assert (found.voltage_v, found.current_a, found.soc_pct) == (36.12, -12.5, 80.5)
+    assert (found.temperature_c, found.age_s, found.last_signal_at) == (26.4, 2.5, NOON)
+    assert found.values[BY_KEY["current_a"].name] == -12.5
+
+
+def test_there_is_no_vehicle_without_a_device(db: Db) -> None:
+    assert api.vehicle(db, "nobody", NOON) is None

@@ -1,0 +1,172 @@
+"""`mobility-cloud` as a person types it; the database is real."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cloud.cli import main
+from cloud.devices.commit import Parts, commit_batch
+from cloud.devices.opening import open_all
+from cloud.kit.db import connect
+from cloud.kit.folder import DataFolder
+from cloud.kit.nats import EmbeddedNats
+from cloud.telemetry import api as telemetry
+from tests.cloud.sealed import NOON, NOON_MS, arrival, signals, spoiled
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(
+    dsn: str, nats: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = nats.broker
+    for name, value in {
+        "DATABASE_URL": dsn,
+        "NATS_URL": broker.nats_url,
+        "MOBILITY_MQTT_PORT": str(broker.mqtt_port),
+        "MOBILITY_MQTT_USERNAME": broker.device_username,
+        "MOBILITY_MQTT_PASSWORD": broker.device_password,
+        "MOBILITY_DATA_DIR": str(tmp_path / "data"),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def add(out: Path, device_id: str = "mine-001", *more: str, battery: str = "jbd_uart") -> int:
+    command = ["devices", "add", device_id, "--battery", battery, "--port", "/dev/ttyUSB0"]
+    return main([*command, "--out", str(out), *more])
+
+
+def test_adding_a_device_writes_what_its_agent_needs(
+    tmp_path: Path, nats: EmbeddedNats, capsys: Captured
+) -> None:
+    out = tmp_path / "mine.toml"
+    assert add(out) == 0
+    found = tomllib.loads(out.read_text())
+    assert found["device"] == {"id": "mine-001"}
+    assert found["mqtt"]["port"] == nats.mqtt_port
+    assert found["mqtt"]["password"] == nats.device_password
+    assert found["battery"] == {"protocol": "jbd_uart", "port": "/dev/ttyUSB0"}
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert f"mobility-edge run --config {out}" in capsys.readouterr().out
+
+
+def test_adding_a_device_again_says_so(tmp_path: Path, capsys: Captured) -> None:
+    assert add(tmp_path / "one.toml", "again-001") == 0
+    assert add(tmp_path / "two.toml", "again-001") == 0
+    assert "again-001 was enrolled already" in capsys.readouterr().out
+
+
+def test_a_file_is_overwritten_only_by_force(tmp_path: Path, capsys: Captured) -> None:
+    out = tmp_path / "mine.toml"
+    out.write_text("precious")
+    assert add(out) == 1
+    assert "--force" in capsys.readouterr().err
+    assert out.read_text() == "precious"
+    assert add(out, "mine-001", "--force") == 0
+    assert "mine-001" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("device_id", "battery", "words"),
+    [("No Good", "jbd_uart", "not a device id"), ("good-001", "hamster", "use one of jbd_uart")],
+)
+def test_an_id_or_battery_that_cannot_be_is_a_usage_error(
+    tmp_path: Path, capsys: Captured, device_id: str, battery: str, words: str
+) -> None:
+    assert add(tmp_path / "x.toml", device_id, battery=battery) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "x.toml").exists()
+
+
+def test_devices_are_listed_for_people_and_scripts(tmp_path: Path, capsys: Captured) -> None:
+    add(tmp_path / "mine.toml", "list-001")
+    capsys.readouterr()
+    assert main(["devices", "list"]) == 0
+    assert "list-001\tjbd_uart\toffline\tnever heard\t0 records" in capsys.readouterr().out
+    assert main(["devices", "list", "--json"]) == 0
+    listed = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert listed["list-001"]["connected"] is False
+
+
+def store(dsn: str, device_id: str, *payloads: bytes) -> None:
+    candidates, _ = open_all([arrival(payload, device_id) for payload in payloads], {})
+    with connect(dsn) as db:
+        commit_batch(db, candidates, (), Parts(telemetry.keep, (telemetry.project,)), NOON)
+
+
+def test_readings_are_exported_and_what_is_left_out_is_said(
+    dsn: str, tmp_path: Path, capfd: Captured
+) -> None:
+    add(tmp_path / "mine.toml", "out-001")
+    store(dsn, "out-001", signals(1, 3, start_ms=NOON_MS), spoiled(signals(4, 100)))
+    capfd.readouterr()
+    assert main(["telemetry", "export", "--device", "out-001"]) == 0
+    captured = capfd.readouterr()
+    assert [json.loads(line)["seq"] for line in captured.out.splitlines()] == [1, 2, 3]
+    assert "left out 1 segments of 100 records in quarantine: 1 compression" in captured.err
+
+
+def test_an_export_can_be_a_file_of_some_time(dsn: str, tmp_path: Path, capsys: Captured) -> None:
+    add(tmp_path / "mine.toml", "out-002")
+    store(dsn, "out-002", signals(1, 10, start_ms=NOON_MS))
+    out = tmp_path / "out.csv"
+    span = ["--from", "2026-07-01T12:00:02Z", "--to", "2026-07-01T14:00:04+02:00"]
+    command = ["telemetry", "export", "--device", "out-002", "--format", "csv", "--out", str(out)]
+    assert main([*command, *span]) == 0
+    assert [line.split(",")[2] for line in out.read_text().splitlines()] == ["seq", "3", "4"]
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_an_export_of_a_stranger_says_what_to_do(capsys: Captured) -> None:
+    assert main(["telemetry", "export", "--device", "nobody"]) == 1
+    assert "mobility-cloud devices list" in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_used_is_named(capsys: Captured) -> None:
+    assert main(["serve", "--data-dir", "/proc/nowhere"]) == 1
+    assert "cannot use /proc/nowhere (no such file or directory)" in capsys.readouterr().err
+
+
+def test_a_time_that_is_none_is_a_usage_error(capsys: Captured) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["telemetry", "export", "--device", "x", "--from", "yesterday"])
+    assert "2026-07-01T12:00:00Z" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["serve"], ["devices"], ["devices", "add"], ["telemetry", "export"], ["doctor"]],
+)
+def test_every_command_helps_with_examples(command: list[str], capsys: Captured) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--help"])
+    assert "examples:\n  " in capsys.readouterr().out
+
+
+def test_help_needs_nothing_heavy() -> None:
+    script = (
+        "import sys; from cloud.cli import parser; parser().format_help();"
+        "print(*{'fastapi', 'psycopg', 'pydantic', 'nats', 'pyarrow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.slow
+def test_without_any_engine_running_the_data_folder_lends_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.delenv("NATS_URL")
+    assert add(tmp_path / "mine.toml", "fresh-001") == 0
+    folder = DataFolder(tmp_path / "data")
+    found = tomllib.loads((tmp_path / "mine.toml").read_text())
+    assert found["mqtt"]["port"] == folder.ports("nats")["mqtt"]
+    assert main(["devices", "list"]) == 0
+    assert "fresh-001" in capsys.readouterr().out
+    assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
