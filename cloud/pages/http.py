@@ -1,0 +1,140 @@
+"""The staff portal's pages. Rules live in the contexts, words in `view.py`."""
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from cloud.pages import assets, read, view
+from cloud.pages.static_files import NOSNIFF, STATIC, VersionedFiles, asset
+
+SORTINGS = (
+    ("name", "Name"),
+    ("soc", "Charge, lowest first"),
+    ("-soc", "Charge, highest first"),
+    ("link", "Offline first"),
+    ("-link", "Connected first"),
+    ("-voltage", "Voltage, highest first"),
+    ("voltage", "Voltage, lowest first"),
+    ("-current", "Current, charging first"),
+    ("current", "Current, discharging first"),
+    ("-temperature", "Temperature, hottest first"),
+    ("temperature", "Temperature, coldest first"),
+    ("age", "Last signal, newest first"),
+    ("-age", "Last signal, oldest first"),
+    ("-name", "Name, backwards"),
+)
+HEADERS = {
+    **NOSNIFF,
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+}
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+_log = logging.getLogger(__name__)
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals.update(
+    asset=asset,
+    sortings=SORTINGS,
+    **{
+        words.__name__: words
+        for words in (
+            view.age,
+            view.capacity,
+            view.cell_spread,
+            view.cells,
+            view.is_stale,
+            view.level,
+            view.number,
+            view.power,
+            view.ranges,
+            view.protections,
+            view.sensors,
+            view.soc,
+            view.switch,
+        )
+    },
+)
+
+
+def mount_static(app: FastAPI) -> None:
+    """Serve the pages' own and third-party files under `/static`."""
+    if not assets.is_installed():
+        _log.warning("charts and /docs lack their files: run `python -m cloud.pages.assets`")
+    app.mount("/static", VersionedFiles(directory=STATIC), name="static")
+
+
+@router.get("/")
+def fleet_page(
+    request: Request,
+    q: Annotated[str, Query(max_length=100)] = "",
+    offline: str = "",
+    low: str = "",
+    sort: Annotated[str, Query(max_length=20)] = "name",
+) -> HTMLResponse:
+    """Show every vehicle."""
+    now = _now(request)
+    choice = view.Choice(q, bool(offline), bool(low), sort)
+    with request.app.state.pool.connection() as db:
+        vehicles = read.vehicles(db, now)
+    return _page(
+        "fleet.html",
+        section="fleet",
+        now=now,
+        vehicles=view.ordered(vehicles, choice),
+        choice=choice,
+        counts=view.counts(vehicles),
+        blank=view.BLANK,
+    )
+
+
+@router.get("/vehicles/{vehicle_id}")
+def vehicle_page(request: Request, vehicle_id: str) -> HTMLResponse:
+    """Show one vehicle with its charts."""
+    return _vehicle(request, vehicle_id, "vehicle.html")
+
+
+@router.get("/vehicles/{vehicle_id}/details")
+def vehicle_details(request: Request, vehicle_id: str) -> HTMLResponse:
+    """Give the part of the vehicle's page that renews itself every few seconds."""
+    return _vehicle(request, vehicle_id, "_details.html")
+
+
+@router.get("/docs")
+def docs_page(request: Request) -> HTMLResponse:
+    """Show the description of the API with local files only."""
+    return _page("docs.html", section="docs", openapi_url=request.app.openapi_url)
+
+
+def _vehicle(request: Request, vehicle_id: str, template: str) -> HTMLResponse:
+    now = _now(request)
+    with request.app.state.pool.connection() as db:
+        found = read.vehicle(db, vehicle_id, now)
+    if found is None:
+        return _page("not_found.html", 404, section="fleet", vehicle_id=vehicle_id)
+    return _page(template, section="fleet", now=now, v=found.vehicle, detail=found)
+
+
+def _now(request: Request) -> datetime:
+    now: datetime = request.app.state.clock.now()
+    return now
+
+
+def _page(template: str, status_code: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401 - Jinja takes anything
+    text = _templates.get_template(template).render(context)
+    return HTMLResponse(text, status_code, HEADERS)
