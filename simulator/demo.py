@@ -1,0 +1,215 @@
+"""`make demo`: the whole system with simulated vehicles, until Ctrl-C."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge.stopping import until_terminated
+from simulator.children import Child, ChildError
+from simulator.figures import Observer
+from simulator.foreground import own_terminal
+from simulator.vehicles import make_vehicles
+
+EXAMPLES = """examples:
+  python -m simulator.demo
+  python -m simulator.demo --vehicles 5 --data-dir /tmp/demo
+  python -m simulator.demo --json > demo.json     one line when ready, then it stays silent
+"""
+HTTP_PORT = 8080
+CLOUD_PATIENCE_S = 180.0
+FLEET_PATIENCE_S = 60.0
+STOP_PATIENCE_S = 30.0
+LOOK_EVERY_S = 1.0
+QUIET_EVERY_S = 30.0
+PREFIX = "demo"
+_T = TypeVar("_T")
+_DONE, _TROUBLE, _INTERRUPTED = 0, 1, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a demo is asked for."""
+
+    vehicles: int
+    data_dir: Path
+    seed: int
+    as_json: bool
+
+
+class Screen:
+    """The terminal: lines that stay, and one line that is written over. Silent for scripts."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._silent = silent
+        self._in_place = sys.stdout.isatty()
+        self._said_s = float("-inf")
+
+    def say(self, text: str) -> None:
+        """Write a line that stays; a script finds it on stderr."""
+        out = sys.stderr if self._silent else sys.stdout
+        print(f"\r\x1b[K{text}" if self._in_place and not self._silent else text, file=out)
+        out.flush()
+
+    def clear(self) -> None:
+        """Take the live line away."""
+        if self._in_place and not self._silent:
+            print("\r\x1b[K", end="", flush=True)
+
+    def show(self, text: str) -> None:
+        """Renew the live line; where lines cannot be written over, now and then."""
+        now_s = asyncio.get_running_loop().time()
+        if self._silent:
+            return
+        if self._in_place:
+            print(f"\r\x1b[K{text}", end="", flush=True)
+        elif now_s - self._said_s >= QUIET_EVERY_S:
+            self._said_s = now_s
+            print(text, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo: 0 when ended by SIGTERM or, under make, by Ctrl-C; else 130; 1 trouble."""
+    options = _options(argv)
+    screen = Screen(silent=options.as_json)
+    code = _DONE
+    try:
+        with own_terminal():
+            asyncio.run(until_terminated(_demo(options, screen)))
+    except KeyboardInterrupt:
+        # make would report a clean stop as an error.
+        code = _DONE if "MAKELEVEL" in os.environ else _INTERRUPTED
+    except (ChildError, OSError, ValueError) as trouble:
+        screen.clear()
+        print(trouble, file=sys.stderr)
+        return _TROUBLE
+    screen.say("Everything is stopped; the next run goes on from here.")
+    return code
+
+
+async def _demo(options: Options, screen: Screen) -> None:
+    from cloud.kit.clock import SystemClock
+
+    began = SystemClock().now()
+    async with AsyncExitStack() as stack:
+        cloud, fleet = _cloud(options), _fleet(options)
+        stack.push_async_callback(cloud.stop, STOP_PATIENCE_S)
+        stack.push_async_callback(fleet.stop, STOP_PATIENCE_S)
+        screen.show("Starting the cloud and the vehicles …")
+        await fleet.start()
+        served = await _ready_cloud(cloud, options)
+        observer = Observer(served["page_url"], _journals(options), began)
+        await _ready_fleet(fleet, observer)
+        _announce(options, screen, served, fleet)
+        stack.callback(screen.say, "Stopping: vehicles first, then the cloud …")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(cloud.keep_running(screen.say), name="cloud")
+            tasks.create_task(fleet.keep_running(screen.say), name="fleet")
+            tasks.create_task(_watch(observer, screen), name="watch")
+
+
+def _cloud(options: Options) -> Child:
+    from cloud.kit.folder import DataFolder
+
+    port = DataFolder(options.data_dir).choose_ports("http", {"port": HTTP_PORT})["port"]
+    argv = [sys.executable, "-m", "cloud", "serve", "--data-dir", str(options.data_dir)]
+    argv += ["--http", f"127.0.0.1:{port}"]
+    return Child("the cloud", argv, options.data_dir / "logs" / "cloud.log")
+
+
+def _fleet(options: Options) -> Child:
+    argv = [sys.executable, "-m", "simulator", "run", "--vehicles", str(options.vehicles)]
+    argv += ["--data-dir", str(options.data_dir), "--seed", str(options.seed), "--prefix", PREFIX]
+    argv += ["--wait", str(CLOUD_PATIENCE_S)]
+    return Child("the simulator", argv, options.data_dir / "logs" / "simulator.log")
+
+
+async def _ready_cloud(cloud: Child, options: Options) -> dict[str, Any]:
+    from cloud.kit.runfile import read_runfile
+
+    async def served() -> dict[str, Any] | None:
+        found = read_runfile(options.data_dir)
+        return found if found and found["pids"]["cloud"] == cloud.pid else None
+
+    await cloud.start()
+    return await _first(served, cloud, CLOUD_PATIENCE_S, "is not ready")
+
+
+async def _ready_fleet(fleet: Child, observer: Observer) -> None:
+    await _first(observer.everyone_lives, fleet, FLEET_PATIENCE_S, "has not brought all to life")
+
+
+async def _first(
+    look: Callable[[], Awaitable[_T | None]], child: Child, patience_s: float, but: str
+) -> _T:
+    """Look until there is something; raises ChildError when the child ends or it takes too long."""
+    ended = asyncio.ensure_future(child.ended())
+    try:
+        async with asyncio.timeout(patience_s):
+            while not (found := await look()):
+                await asyncio.wait({ended}, timeout=0.1)
+                if ended.done():
+                    raise child.failure(ended.result())
+    except TimeoutError:
+        raise ChildError(f"{child.name} {but} after {patience_s:.0f} s; {child.advice}") from None
+    finally:
+        ended.cancel()
+    return found
+
+
+async def _watch(observer: Observer, screen: Screen) -> None:
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        figures = await observer.look()
+        screen.show("the cloud does not answer now" if figures is None else str(figures))
+
+
+def _announce(options: Options, screen: Screen, served: dict[str, Any], fleet: Child) -> None:
+    if not options.as_json:
+        screen.say(f"{options.vehicles} vehicles are alive: {served['page_url']}")
+        screen.say("Ctrl-C stops everything.")
+        return
+    line = {
+        "page_url": served["page_url"],
+        "api_url": served["api_url"],
+        "mqtt": served["mqtt"],
+        "postgres_dsn": served["postgres_dsn"],
+        "data_dir": str(options.data_dir),
+        "logins": {},
+        "pids": {**served["pids"], "simulator": fleet.pid},
+    }
+    print(json.dumps(line), flush=True)
+
+
+def _journals(options: Options) -> dict[str, Path]:
+    vehicles = make_vehicles(
+        options.data_dir, count=options.vehicles, seed=options.seed, prefix=PREFIX
+    )
+    return {vehicle.id: vehicle.journal for vehicle in vehicles}
+
+
+def _options(argv: Sequence[str] | None) -> Options:
+    from simulator.cli import count
+
+    parser = argparse.ArgumentParser(
+        prog="python -m simulator.demo",
+        description="The whole system with simulated vehicles, until Ctrl-C.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--vehicles", type=count, metavar="N", default=20)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", default=Path(".demo"))
+    parser.add_argument("--seed", type=int, metavar="S", default=0)
+    parser.add_argument("--json", action="store_true", help="one JSON line when ready")
+    args = parser.parse_args(argv)
+    return Options(args.vehicles, args.data_dir.resolve(), args.seed, args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Simulated vehicles: enrolled, configured, with a pack of their own, all from one seed."""
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from firmware_shim.jbd_uart import JbdController
+from firmware_shim.pack import Pack, PackDesign
+from simulator.load import LoadProfile
+
+BATTERY = "jbd_uart"
+LOOK_EVERY_S = 0.05
+LIVE = {"poll_s": 1.0, "flush_s": 1.0, "seal_s": 1.0}
+
+
+class NoCloudError(RuntimeError):
+    """There is no cloud to report to; start one as the text says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """One simulated vehicle and where it lives: its folder holds configuration and journal."""
+
+    id: str
+    folder: Path
+    controller: JbdController
+    load: LoadProfile
+
+    @property
+    def config(self) -> Path:
+        """Its agent's configuration."""
+        return self.folder / "agent.toml"
+
+    @property
+    def journal(self) -> Path:
+        """Its agent's journal, beside the configuration."""
+        return self.folder / f"{self.id}.journal.db"
+
+    @property
+    def port(self) -> Path:
+        """Its battery's serial port."""
+        return self.folder / "battery"
+
+    def remember(self) -> None:
+        """Keep the pack's charge, so that the next run goes on with it."""
+        pack = self.controller.pack
+        fresh = self.folder / ".pack.json"
+        fresh.write_text(json.dumps({"soc_pct": pack.soc_pct, "cycles": pack.cycles}))
+        fresh.replace(self.folder / "pack.json")
+
+
+def make_vehicles(data_dir: Path, *, count: int, seed: int, prefix: str) -> list[Vehicle]:
+    """Return vehicles `prefix-001` … with their packs.
+
+    The same seed gives the same ones, except for the charge that an earlier run left them with.
+    """
+    return [
+        _vehicle(f"{prefix}-{number:03d}", data_dir, f"{seed}/{number}")
+        for number in range(1, count + 1)
+    ]
+
+
+def enrol(vehicles: Sequence[Vehicle], data_dir: Path, *, wait_s: float = 0.0) -> None:
+    """Enrol the vehicles with the cloud of `data_dir` and write their agents' configurations.
+
+    Raises:
+        NoCloudError: No cloud serves that folder, nor did one begin to within `wait_s`.
+    """
+    import psycopg
+
+    from cloud.devices.api import agent_config
+    from cloud.devices.api import enrol as enrol_device
+    from cloud.kit.clock import SystemClock
+    from cloud.kit.db import connect
+
+    served = _served(data_dir, wait_s)
+    mqtt = agent_config.Mqtt(**served["mqtt"])
+    try:
+        with connect(served["postgres_dsn"]) as db, db.transaction():
+            for vehicle in vehicles:
+                enrol_device(db, vehicle.id, BATTERY, SystemClock().now())
+    except psycopg.Error as error:
+        raise NoCloudError(
+            f"the database of {data_dir} does not take the vehicles ({error}); "
+            f"look at: mobility-cloud doctor --data-dir {data_dir}"
+        ) from error
+    intervals = "\n".join(f"{key} = {value}" for key, value in LIVE.items())
+    for vehicle in vehicles:
+        vehicle.folder.mkdir(parents=True, exist_ok=True)
+        text = agent_config.render(
+            vehicle.id,
+            battery=BATTERY,
+            battery_port=str(vehicle.port),
+            mqtt=mqtt,
+            file_name=vehicle.config.name,
+        )
+        text += f"\n# Somebody watches: everything every second.\n[intervals]\n{intervals}\n"
+        agent_config.write(vehicle.config, text, overwrite=True)
+
+
+def _served(data_dir: Path, wait_s: float) -> dict[str, Any]:
+    from cloud.kit.runfile import read_runfile
+
+    ends_s = time.monotonic() + wait_s
+    while (served := read_runfile(data_dir)) is None or not _lives(served["pids"]["cloud"]):
+        if time.monotonic() >= ends_s:
+            raise NoCloudError(
+                f"no cloud serves {data_dir}; start one with: "
+                f"mobility-cloud serve --data-dir {data_dir}"
+            )
+        time.sleep(LOOK_EVERY_S)
+    return served
+
+
+def _lives(pid: int) -> bool:
+    """A cloud that was killed leaves its file behind."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def _vehicle(vehicle_id: str, data_dir: Path, seed: str) -> Vehicle:
+    chance = random.Random(seed)
+    design = PackDesign(
+        cells=chance.choice((10, 10, 13, 14)),
+        capacity_ah=chance.choice((7.8, 10.4, 12.8, 14.0, 17.5)),
+        resistance_ohm=chance.uniform(0.08, 0.2),
+        ambient_c=chance.uniform(9, 26),
+        sensors=chance.choice((1, 2, 3)),
+    )
+    folder = data_dir.resolve() / "vehicles" / vehicle_id
+    charge = {"soc_pct": chance.uniform(25, 96), "cycles": chance.randint(5, 500)}
+    pack = Pack(design, seed=chance.getrandbits(32), **(_remembered(folder) or charge))
+    load = LoadProfile(chance.getrandbits(32))
+    return Vehicle(vehicle_id, folder, JbdController(pack), load)
+
+
+def _remembered(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / "pack.json").read_text())
+        return {"soc_pct": float(found["soc_pct"]), "cycles": int(found["cycles"])}
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

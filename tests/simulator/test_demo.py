@@ -1,0 +1,101 @@
+"""The demo as `make demo` starts it: alive, killed in parts, stopped, and going on."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from edge.journal.inspect import inspect
+from simulator.figures import CONNECTED, read_metrics
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def a_demo(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """Run one until the block ends; gives the process and its JSON line."""
+    argv = [sys.executable, "-m", "simulator.demo", "--json", "--data-dir", str(folder), *options]
+    environ = {key: value for key, value in os.environ.items() if key != "MAKELEVEL"}
+    demo = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environ)
+    try:
+        assert demo.stdout is not None
+        yield demo, json.loads(demo.stdout.readline())
+    finally:
+        demo.terminate()
+        demo.wait(PATIENCE_S)
+        demo.stdout.close() if demo.stdout else None
+
+
+def until(true: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < ends_s
+        time.sleep(0.1)
+
+
+def connected(told: dict[str, Any]) -> float:
+    try:
+        page = httpx.get(f"{told['page_url']}metrics", trust_env=False, timeout=2.0)
+    except httpx.HTTPError:
+        return 0.0
+    return read_metrics(page.text).get(CONNECTED, 0.0)
+
+
+def last_seq(folder: Path, vehicle: str) -> int:
+    return inspect(folder / "vehicles" / vehicle / f"{vehicle}.journal.db").lanes[1].last_seq
+
+
+def test_a_demo_lives_survives_a_kill_stops_and_goes_on(tmp_path: Path) -> None:
+    with a_demo(tmp_path, "--vehicles", "3") as (demo, told):
+        assert set(told) == {
+            "page_url",
+            "api_url",
+            "mqtt",
+            "postgres_dsn",
+            "data_dir",
+            "logins",
+            "pids",
+        }
+        assert set(told["pids"]) == {"cloud", "postgres", "nats", "simulator"}
+        assert {"host", "port"} <= set(told["mqtt"])
+        until(lambda: connected(told) == 3)
+        os.kill(told["pids"]["simulator"], signal.SIGKILL)
+        before = last_seq(tmp_path, "demo-002")
+        until(lambda: last_seq(tmp_path, "demo-002") > before + 1)
+        os.kill(told["pids"]["cloud"], signal.SIGKILL)
+        until(lambda: connected(told) == 0)
+        until(lambda: connected(told) == 3)
+        demo.terminate()
+        assert demo.wait(PATIENCE_S) == 0
+    stopped_at = last_seq(tmp_path, "demo-002")
+    with a_demo(tmp_path, "--vehicles", "2") as (demo, again):
+        assert again["mqtt"] == told["mqtt"]
+        until(lambda: last_seq(tmp_path, "demo-002") > stopped_at)
+        agents_in_processes_of_their_own_report_as_well(tmp_path)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(PATIENCE_S) == 130
+
+
+def agents_in_processes_of_their_own_report_as_well(data_dir: Path) -> None:
+    argv = [sys.executable, "-m", "simulator", "run", "--vehicles", "2", "--processes"]
+    argv += ["--prefix", "alone", "--data-dir", str(data_dir)]
+    fleet = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert fleet.stdout is not None
+    assert fleet.stdout.readline() == "ready 2 vehicles\n"
+    journal = data_dir / "vehicles" / "alone-002" / "alone-002.journal.db"
+    until(lambda: journal.exists() and inspect(journal).lanes[1].floor_seq > 2)
+    fleet.terminate()
+    assert fleet.wait(PATIENCE_S) == 0
+    fleet.stdout.close()

@@ -1,0 +1,45 @@
+"""Simulated vehicles and where they live."""
+
+from pathlib import Path
+
+import pytest
+
+from simulator.vehicles import NoCloudError, Vehicle, enrol, make_vehicles
+
+
+def first_answer(vehicle: Vehicle) -> list[bytes]:
+    return vehicle.controller.receive(bytes.fromhex("dda50300fffd77"), 0.0)
+
+
+def test_the_same_seed_gives_the_same_vehicles(tmp_path: Path) -> None:
+    one = make_vehicles(tmp_path, count=3, seed=5, prefix="demo")
+    two = make_vehicles(tmp_path, count=3, seed=5, prefix="demo")
+    other = make_vehicles(tmp_path, count=3, seed=6, prefix="demo")
+    assert [first_answer(each) for each in one] == [first_answer(each) for each in two]
+    assert first_answer(one[0]) != first_answer(other[0])
+    assert len({first_answer(each)[0] for each in one}) == 3
+
+
+def test_a_larger_fleet_keeps_the_vehicles_of_a_smaller_one(tmp_path: Path) -> None:
+    few = make_vehicles(tmp_path, count=2, seed=5, prefix="demo")
+    many = make_vehicles(tmp_path, count=30, seed=5, prefix="demo")
+    assert [each.id for each in many[:2]] == ["demo-001", "demo-002"]
+    assert [each.folder for each in many[:2]] == [each.folder for each in few]
+
+
+def test_a_pack_goes_on_with_the_charge_it_had(tmp_path: Path) -> None:
+    (one,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
+    one.folder.mkdir(parents=True)
+    one.controller.pack.set_charge(one.controller.pack.remaining_ah / 2)
+    one.remember()
+    (again,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
+    assert again.controller.pack.soc_pct == pytest.approx(one.controller.pack.soc_pct)
+    (one.folder / "pack.json").write_text("torn")
+    (fresh,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
+    assert fresh.controller.pack.soc_pct == pytest.approx(2 * one.controller.pack.soc_pct)
+
+
+def test_without_a_cloud_the_next_step_is_told(tmp_path: Path) -> None:
+    vehicles = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
+    with pytest.raises(NoCloudError, match="mobility-cloud serve --data-dir"):
+        enrol(vehicles, tmp_path)
