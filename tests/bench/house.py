@@ -1,0 +1,100 @@
+"""A real cloud, shims and agents for benchmarks that need the whole house."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from cloud.devices import api as devices
+from cloud.kit.clock import SystemClock
+from cloud.kit.db import connect
+from cloud.kit.nats import EmbeddedNats
+from tests.bench.processes import cpu_s, family_cpu_s, running, until
+
+BATTERY = "jbd_uart"
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """A serving cloud: its own process, its engines, and where they are."""
+
+    dsn: str
+    nats_url: str
+    mqtt: Mapping[str, Any]
+    pid: int
+    postgres_pid: int
+    nats_pid: int
+
+    def cpu(self) -> dict[str, float]:
+        """Return CPU seconds so far of each part."""
+        return {
+            "cloud": cpu_s(self.pid),
+            "postgres": family_cpu_s(self.postgres_pid),
+            "nats": cpu_s(self.nats_pid),
+        }
+
+
+@contextlib.contextmanager
+def serving(work: Path) -> Iterator[Cloud]:
+    """Run `mobility-cloud serve devices telemetry` on fresh engines in `work`/cloud."""
+    data, log = work / "cloud", work / "cloud.log"
+    argv = [command("mobility-cloud"), "serve", "devices", "telemetry"]
+    argv += ["--data-dir", str(data), "--http", "127.0.0.1:0"]
+    with running(argv, log, environ={"DATABASE_URL": "", "NATS_URL": ""}) as child:
+        told = data / "cloud.json"
+        until("the cloud", told.exists, timeout_s=60, child=child, log=log)
+        found = json.loads(told.read_text("utf-8"))
+        yield Cloud(
+            dsn=found["postgres_dsn"],
+            nats_url=EmbeddedNats(data).url,
+            mqtt=found["mqtt"],
+            pid=child.pid,
+            postgres_pid=found["pids"]["postgres"],
+            nats_pid=found["pids"]["nats"],
+        )
+
+
+def enrol(cloud: Cloud, *device_ids: str) -> None:
+    """Make the devices known, so that their data is taken."""
+    with connect(cloud.dsn) as db, db.transaction():
+        for device_id in device_ids:
+            devices.enrol(db, device_id, BATTERY, SystemClock().now())
+
+
+@contextlib.contextmanager
+def shim(work: Path, name: str, *arguments: str) -> Iterator[tuple[Path, "Popen[bytes]"]]:
+    """Run one battery controller on a pty; gives the path of its line and the process."""
+    link, log = work / f"{name}.tty", work / f"{name}.shim.log"
+    argv = [command("mobility-sim"), "shim", "jbd", "--link", str(link), *arguments]
+    with running(argv, log) as child:
+        until("the shim", link.exists, timeout_s=20, child=child, log=log)
+        yield link, child
+
+
+def configuration(work: Path, cloud: Cloud, device_id: str, line: Path, **intervals: float) -> Path:
+    """Write the agent's TOML file, as `mobility-cloud devices add` does, and enrol it."""
+    enrol(cloud, device_id)
+    sections: dict[str, Mapping[str, Any]] = {
+        "device": {"id": device_id},
+        "mqtt": cloud.mqtt,
+        "battery": {"protocol": BATTERY, "port": str(line)},
+        "journal": {"path": f"{device_id}.db"},
+        "intervals": intervals,
+    }
+    text = "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in sections.items()
+    )
+    path = work / f"{device_id}.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def command(name: str) -> str:
+    """Return the console script of this environment, as a person types it."""
+    return os.fspath(Path(sys.executable).with_name(name))
