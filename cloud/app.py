@@ -50,7 +50,7 @@ SUBSCRIBERS: tuple[Subscriber, ...] = (*FLEET_SUBSCRIBERS,)
 PROJECTORS = (telemetry.project,)
 
 _DATABASE_PATIENCE_S = 30
-_LOOK_EVERY_S = 5.0
+_LOOK_EVERY_S = 1.0
 _TIDY_EVERY = timedelta(minutes=10)
 
 

@@ -170,7 +170,7 @@ class Window:
 
     def _repeat_helped(self, done: Sequence[_Flight], now_s: float) -> bool:
         """Tell an ack of the repeat from a late one of the first sending, which comes too soon."""
-        soonest_s = (self.round_trip.smooth_s or 0.0) / 2
+        soonest_s = self.round_trip.soonest_s
         return any(flight.times > 1 and now_s - flight.sent_s >= soonest_s for flight in done)
 
     def _halve(self, now_s: float) -> None:

@@ -181,3 +181,17 @@ def test_an_answered_hello_ends_the_back_off() -> None:
     patient_s = window.next_due_s()
     window.answered()
     assert window.next_due_s() < patient_s - 5
+
+
+def test_a_frozen_link_long_ago_does_not_make_a_lost_window_wait_for_silence_each_time() -> None:
+    window = a_window()
+    window.round_trip.sample(20.0)
+    for _ in range(8):
+        window.round_trip.sample(0.02)
+    assert window.round_trip.smooth_s is not None
+    assert window.round_trip.smooth_s > 0.5
+    send(window, Lane.SIGNAL, 4, 10.0)
+    timeout_s = window.next_due_s()
+    assert seqs(window, timeout_s) == [1]
+    window.acknowledge(Lane.SIGNAL, EPOCH, 1, [], timeout_s + 0.02)
+    assert seqs(window, timeout_s + 0.02) == [2]
