@@ -1,0 +1,1 @@
+"""The long loss stories of `make faults` and `make soak`."""

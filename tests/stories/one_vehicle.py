@@ -1,0 +1,216 @@
+"""A whole house with one vehicle: cloud, agent and battery shim, each a real process."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+PACE = {
+    "MOBILITY_INTERVALS_POLL_S": "0.5",
+    "MOBILITY_INTERVALS_FLUSH_S": "0.5",
+    "MOBILITY_INTERVALS_SEAL_S": "0.5",
+}
+START_S = 60.0
+STOP_S = 20.0
+
+
+def script(name: str) -> str:
+    """Return the path of one of our console scripts, beside the interpreter of the tests."""
+    return str(Path(sys.executable).parent / name)
+
+
+def free_port() -> int:
+    """Return a free port below those that the system gives away, so that it stays free."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def until(what: str, ready: Callable[[], bool], patience_s: float = START_S) -> None:
+    """Ask again and again; raises TimeoutError that says what was waited for."""
+    deadline = time.monotonic() + patience_s
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {patience_s:.0f} s in vain until {what}")
+        time.sleep(0.05)
+
+
+@dataclass(slots=True)
+class OneVehicle:
+    """Everything under one empty folder; leaving it ends all of it.
+
+    Attributes:
+        folder: where data, configuration and logs lie.
+        device: the vehicle's id.
+        port: where the cloud answers; the same after a restart.
+    """
+
+    folder: Path
+    device: str = "story-001"
+    port: int = field(default_factory=free_port)
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Address of the pages."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._choose_ports()
+            self.serve()
+            self._start_shim()
+            config = self.add(self.device, str(self._link))
+            self._start("agent", [script("mobility-edge"), "run", "--config", config], env=PACE)
+            until("the first value is there", lambda: self.vehicle()["soc_pct"] is not None)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process, the vehicle first."""
+        for name in ("agent", "shim", "cloud"):
+            self._stop(name)
+
+    def serve(self) -> None:
+        """Start the cloud and wait until it is ready."""
+        address = f"127.0.0.1:{self.port}"
+        self._start(
+            "cloud",
+            [script("mobility-cloud"), "serve", "--data-dir", self._data, "--http", address],
+        )
+        until("the cloud is ready", self._is_ready)
+
+    def stop_serving(self) -> None:
+        """Stop the cloud, its database and its broker."""
+        self._stop("cloud")
+
+    def add(self, device: str, port: str) -> str:
+        """Enrol a device and return its agent's configuration file."""
+        out = str(self.folder / f"{device}.toml")
+        command = [script("mobility-cloud"), "devices", "add", device, "--battery", "jbd_uart"]
+        subprocess.run(
+            [*command, "--port", port, "--out", out, "--data-dir", self._data],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            timeout=START_S,
+        )
+        return out
+
+    def set(self, **values: float) -> None:
+        """Turn the shim's dials."""
+        stdin = self._running["shim"].stdin
+        assert stdin is not None
+        stdin.write(json.dumps({"set": values}).encode() + b"\n")
+        stdin.flush()
+
+    def vehicle(self) -> dict[str, Any]:
+        """Ask the API for the vehicle; before it is there every value is None."""
+        self._demand("agent")
+        answer = httpx.get(f"{self.url}/api/v1/vehicles/{self.device}", timeout=10)
+        found: dict[str, Any] = answer.json() if answer.is_success else {"soc_pct": None}
+        return found
+
+    @property
+    def _data(self) -> str:
+        return str(self.folder / "data")
+
+    @property
+    def _link(self) -> Path:
+        return self.folder / "battery"
+
+    def _choose_ports(self) -> None:
+        """Take ports that nobody else starts from, so that a restart finds them free again."""
+        data = Path(self._data)
+        data.mkdir()
+        nats = {name: free_port() for name in ("port", "mqtt", "monitor")}
+        ports = {"postgres": {"port": free_port()}, "nats": nats}
+        (data / "engines.json").write_text(json.dumps(ports), "utf-8")
+
+    def _start_shim(self) -> None:
+        self._start(
+            "shim",
+            [script("mobility-sim"), "shim", "jbd", "--link", str(self._link)],
+            stdin=subprocess.PIPE,
+        )
+
+        def is_open() -> bool:
+            self._demand("shim")
+            return self._link.exists()
+
+        until("the shim is open", is_open)
+
+    def _is_ready(self) -> bool:
+        self._demand("cloud")
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
+        log: IO[bytes]
+        with self._log(name).open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **(env or {})},
+                stdin=stdin,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _stop(self, name: str) -> None:
+        process = self._running.pop(name, None)
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(STOP_S)
+            raise
+
+    def _demand(self, name: str) -> None:
+        code = self._running[name].poll()
+        if code is not None:
+            words = self._log(name).read_text("utf-8", errors="replace")[-2000:]
+            raise RuntimeError(f"{name} ended by itself with {code}:\n{words}")
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"

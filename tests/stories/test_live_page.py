@@ -1,0 +1,261 @@
+"""A value changed at the battery appears on the page: every part real, watched by Chromium."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+
+from cloud.pages import assets
+from tests.browser import FLAGS, MISSING, find_chromium
+from tests.stories.one_vehicle import OneVehicle
+
+pytestmark = [pytest.mark.story, pytest.mark.slow]
+
+Scheme = Literal["light", "dark"]
+QUIET = (
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
+SOON_MS = 15_000
+MINUS = "\N{MINUS SIGN}"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    path = find_chromium()
+    if path is None:
+        pytest.skip(MISSING)
+    home = str(tmp_path_factory.mktemp("browser"))
+    playwright: Playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[*FLAGS, *QUIET], env={**os.environ, "HOME": home}
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def house(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneVehicle]:
+    assert assets.is_installed(), "run `python -m cloud.pages.assets` first"
+    with OneVehicle(tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+@contextmanager
+def watching(
+    chromium: Browser,
+    house: OneVehicle,
+    path: str,
+    *,
+    width: str = "desktop",
+    scheme: Scheme = "light",
+    may_complain: bool = False,
+) -> Iterator[Page]:
+    """A page whose every request stays at home and whose console stays empty."""
+    across, down = WIDTHS[width]
+    context = chromium.new_context(
+        viewport={"width": across, "height": down}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    strangers: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda r: None if r.url.startswith(house.url) else strangers.append(r.url))
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    try:
+        page.goto(house.url + path)
+        yield page
+    finally:
+        context.close()
+    assert strangers == []
+    assert may_complain or complaints == []
+
+
+def row(page: Page, house: OneVehicle) -> str:
+    return f'tr[data-id="{house.device}"]'
+
+
+def test_a_value_changed_at_the_shim_appears_on_the_fleet_page(
+    chromium: Browser, house: OneVehicle
+) -> None:
+    with watching(chromium, house, "/") as page:
+        page.evaluate("window.loadedOnce = true")
+        voltage = page.locator(f"{row(page, house)} .c-voltage .value")
+        for volts in (40.1, 38.25):
+            house.set(voltage_v=volts)
+            expect(voltage).to_have_text(f"{volts:.2f} V", timeout=SOON_MS)
+        house.set(current_a=-7.5)
+        current = page.locator(f"{row(page, house)} .c-current .value")
+        expect(current).to_have_text(f"{MINUS}7.50 A", timeout=SOON_MS)
+        expect(page.locator(f"{row(page, house)} .age")).to_have_text(re.compile(r"^\d s ago$"))
+        expect(page.locator("#feed")).to_have_text("Live")
+        assert page.evaluate("window.loadedOnce") is True
+
+
+def test_a_value_changed_at_the_shim_appears_on_its_vehicle_page_and_chart(
+    chromium: Browser, house: OneVehicle
+) -> None:
+    with watching(chromium, house, f"/vehicles/{house.device}") as page:
+        house.set(voltage_v=40.1)
+        value = page.locator("#tile-voltage .value")
+        expect(value).to_have_text("40.10 V", timeout=SOON_MS)
+        canvas = page.locator('[data-chart="voltage"] canvas')
+        expect(canvas).to_be_visible()
+        expect_at_the_right_end(page, "voltage", "40.10 V")
+        house.set(voltage_v=36.5)
+        expect(value).to_have_text("36.50 V", timeout=SOON_MS)
+        expect_at_the_right_end(page, "voltage", "36.50 V")
+        for key, colour in (("soc", 1), ("voltage", 2), ("current", 3), ("temperature", 4)):
+            assert drawn(page, key, f"--chart-{colour}") > 0, f"{key} is not drawn"
+
+
+def test_the_chart_begins_with_what_was_there_before_the_page(
+    chromium: Browser, house: OneVehicle
+) -> None:
+    house.set(voltage_v=30.03)
+    with watching(chromium, house, f"/vehicles/{house.device}") as page:
+        expect(page.locator("#tile-voltage .value")).to_have_text("30.03 V", timeout=SOON_MS)
+    with watching(chromium, house, f"/vehicles/{house.device}") as page:
+        expect(page.locator('[data-chart="voltage"] canvas')).to_be_visible()
+        asked = page.evaluate(
+            "performance.getEntriesByType('resource').map((entry) => entry.name)"
+            ".filter((name) => name.includes('/range?') && name.includes('voltage_v'))"
+        )
+        assert len(asked) == 1
+        points = page.evaluate("(url) => fetch(url).then((a) => a.json())", asked[0])["points"]
+        assert 30.03 in [point["min"] for point in points]
+
+
+def test_details_renew_themselves(chromium: Browser, house: OneVehicle) -> None:
+    with watching(chromium, house, f"/vehicles/{house.device}") as page:
+        through = page.locator('#details .lanes tr:has(th:text-is("signal")) td').nth(1)
+        before = through.inner_text()
+        expect(through).not_to_have_text(before, timeout=SOON_MS)
+        assert int(through.inner_text().replace(",", "")) > int(before.replace(",", ""))
+
+
+def test_a_vehicle_added_while_watching_appears(chromium: Browser, house: OneVehicle) -> None:
+    with watching(chromium, house, "/") as page:
+        house.add("story-late", "/dev/null")
+        late = page.locator('tr[data-id="story-late"]')
+        expect(late).to_be_visible(timeout=SOON_MS)
+        expect(late.locator(".word")).to_have_text("Offline")
+        expect(late.locator(".age")).to_have_text("never")
+        expect(page.locator('[data-count="offline"]')).not_to_have_text("0")
+        page.get_by_text("Offline only").click()
+        expect(page.locator(row(page, house))).to_be_hidden()
+        expect(late).to_be_visible()
+        assert page.url.endswith("/?offline=1")
+        page.get_by_label("Find a vehicle").fill("nobody")
+        expect(page.get_by_text("No vehicle fits.")).to_be_visible()
+        page.get_by_role("button", name="Show all").click()
+        expect(page.locator(row(page, house))).to_be_visible()
+        page.get_by_role("button", name="Vehicle").click()
+        assert page.locator("#rows tr").first.get_attribute("data-id") == "story-late"
+
+
+def test_a_lost_connection_is_told_and_mended(chromium: Browser, house: OneVehicle) -> None:
+    with watching(chromium, house, "/", may_complain=True) as page:
+        expect(page.locator("#feed")).to_have_text("Live")
+        house.stop_serving()
+        try:
+            expect(page.locator("#feed")).to_have_text("Reconnecting…", timeout=SOON_MS)
+            expect(page.locator("#lost")).to_contain_text("Connection lost, reconnecting.")
+        finally:
+            house.serve()
+        expect(page.locator("#feed")).to_have_text("Live", timeout=2 * SOON_MS)
+        expect(page.locator("#lost")).to_be_hidden()
+        house.set(voltage_v=39.99)
+        voltage = page.locator(f"{row(page, house)} .c-voltage .value")
+        expect(voltage).to_have_text("39.99 V", timeout=4 * SOON_MS)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", list(WIDTHS))
+@pytest.mark.parametrize("path", ["/", "/?q=nobody", "/vehicles/story-001", "/vehicles/none"])
+def test_pages_fit_and_are_accessible(
+    chromium: Browser, house: OneVehicle, path: str, width: str, scheme: Scheme
+) -> None:
+    missing = path == "/vehicles/none"
+    with watching(chromium, house, path, width=width, scheme=scheme, may_complain=missing) as page:
+        if not missing:
+            expect(page.locator("#feed")).to_have_text("Live")
+        if path == "/vehicles/story-001":
+            expect(page.locator('[data-chart="temperature"] canvas')).to_be_visible()
+        across = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert across[0] <= across[1]
+        assert troubles(page) == []
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ground))) < 150) == (scheme == "dark")
+
+
+def test_nothing_inline_runs(chromium: Browser, house: OneVehicle) -> None:
+    with watching(chromium, house, "/", may_complain=True) as page:
+        page.evaluate(
+            "const s = document.createElement('script'); s.textContent = 'window.ran = true';"
+            "document.head.append(s);"
+        )
+        assert page.evaluate("window.ran") is None
+
+
+def test_the_api_is_described_with_local_files(chromium: Browser, house: OneVehicle) -> None:
+    with watching(chromium, house, "/docs") as page:
+        expect(page.locator("#api .opblock-summary-path").first).to_be_visible(timeout=SOON_MS)
+        assert "/api/v1/live" in page.locator("#api").inner_text().replace("\u200b", "")
+
+
+def expect_at_the_right_end(page: Page, key: str, text: str) -> None:
+    """Rest the pointer at the chart's right end; what it says there arrives within seconds."""
+    plot = page.locator(f'[data-chart="{key}"] .u-over')
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.move(box["x"] + box["width"] - 0.5, box["y"] + 20)
+    told = re.compile(rf"^\d\d:\d\d:\d\d · {re.escape(text)}$")
+    expect(page.locator(f'[data-chart="{key}"] .at')).to_have_text(told, timeout=4 * SOON_MS)
+
+
+def drawn(page: Page, key: str, colour: str) -> int:
+    """How many pixels of the chart have the colour of its line."""
+    count: int = page.evaluate(
+        """([key, name]) => {
+          const style = getComputedStyle(document.documentElement);
+          const hex = style.getPropertyValue(name).trim();
+          const wanted = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+          const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+          const { width, height } = canvas;
+          const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+          let count = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            const near = wanted.every((w, k) => Math.abs(data[i + k] - w) < 24);
+            if (data[i + 3] > 200 && near) count += 1;
+          }
+          return count;
+        }""",
+        [key, colour],
+    )
+    return count
+
+
+def troubles(page: Page) -> list[str]:
+    """What axe-core finds serious or critical."""
+    source: Path = assets.NODE_MODULES / "axe-core" / "axe.min.js"
+    page.evaluate(source.read_text("utf-8") + "; 0")
+    found: dict[str, Any] = page.evaluate("axe.run()")
+    return [
+        f"{trouble['id']}: {json.dumps([node['html'] for node in trouble['nodes']])[:600]}"
+        for trouble in found["violations"]
+        if trouble["impact"] in {"serious", "critical"}
+    ]
