@@ -19,7 +19,9 @@ from protocol.signals import RAW_RANGE
 
 MAX_READINGS = 4096
 MAX_COLUMNS = 512
+MAX_VALUES = 131_072
 MAX_FIELDS = 64
+MAX_SEQ = 2**62 - 1
 REASONS: Final = ("size", "header", "crc", "compression", "body", "count", "range", "time")
 
 _KIND = re.compile(r"[a-z0-9_.]{1,64}")
@@ -79,7 +81,11 @@ _fact_decoder = msgspec.msgpack.Decoder(list[Fact])
 
 
 def encode_signals(times_ms: Sequence[int], columns: Mapping[int, Sequence[int | None]]) -> bytes:
-    """Return the body for readings at `times_ms`; ValueError when a column's length differs."""
+    """Return the body for readings at `times_ms`.
+
+    Raises:
+        ValueError: a column's length differs, or there are more values than a reader accepts.
+    """
     packed: dict[int, list[int | None]] = {}
     for signal_id in sorted(columns):
         column = columns[signal_id]
@@ -88,6 +94,11 @@ def encode_signals(times_ms: Sequence[int], columns: Mapping[int, Sequence[int |
         differences = _differences(column)
         if differences is not None:
             packed[signal_id] = differences
+    if len(packed) > MAX_COLUMNS or len(packed) * len(times_ms) > MAX_VALUES:
+        raise ValueError(
+            f"{len(times_ms)} readings of {len(packed)} signals:"
+            f" a segment holds {MAX_VALUES} values of {MAX_COLUMNS} signals"
+        )
     steps = list(map(operator.sub, times_ms[1:], times_ms[:-1]))
     second = list(map(operator.sub, steps, [0, *steps[:-1]])) if steps else []
     return _encoder.encode(_SignalBody(second, packed))
@@ -102,6 +113,8 @@ def decode_signals(body: bytes, n: int, t0_ms: int) -> SignalBlock:
     packed = _parse(_signal_decoder, body)
     if len(packed.times) != n - 1 or len(packed.columns) > MAX_COLUMNS:
         raise SegmentError("count", f"{len(packed.times) + 1} times for {n} readings")
+    if n * len(packed.columns) > MAX_VALUES:
+        raise SegmentError("count", f"{n} readings of {len(packed.columns)} signals")
     times = list(accumulate(accumulate(packed.times), initial=t0_ms))
     if max(times) >= _TIME_LIMIT_MS or min(times) < -_TIME_LIMIT_MS:
         raise SegmentError("time", "a reading's time is out of range")

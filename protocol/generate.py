@@ -1,7 +1,7 @@
 """Write the published schemas: `python -m protocol.generate`, or `--check` that they are current.
 
-Makes `protocol/schema/*.json` (JSON Schema 2020-12 of every JSON message, and the signal
-catalogue) and `protocol/asyncapi.json` (AsyncAPI 3 of the device link).
+Makes `protocol/schema/*.json` (JSON Schema 2020-12 of every JSON message), `protocol/signals.json`
+(the signal catalogue) and `protocol/asyncapi.json` (AsyncAPI 3 of the device link).
 """
 
 import argparse
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _files() -> dict[Path, str]:
     made: dict[Path, Any] = {ROOT / "schema" / f"{name}.json": s for name, s in schemas().items()}
-    made[ROOT / "schema" / "signals.json"] = catalogue()
+    made[ROOT / "signals.json"] = catalogue()
     made[ROOT / "asyncapi.json"] = asyncapi()
     return {path: json.dumps(value, indent=2) + "\n" for path, value in made.items()}
 

@@ -9,16 +9,31 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from protocol.bodies import MAX_SEQ
+
 _EPOCH = re.compile(r"[0-9a-f]{16}")
 _MAX_RANGES = 4096
 
+_END = r"(?![\s\S])"  # unlike `$`, in Python and ECMAScript alike: not before a line's end either
+
 EpochHex = Annotated[
-    str, msgspec.Meta(pattern="^[0-9a-f]{16}$", description="Epoch as 16 hex digits")
+    str, msgspec.Meta(pattern=f"^[0-9a-f]{{16}}{_END}", description="Epoch as 16 hex digits")
 ]
 LaneName = Literal["fact", "signal"]
-Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Nonce = Annotated[str, msgspec.Meta(min_length=8, max_length=64)]
-Short = Annotated[str, msgspec.Meta(max_length=64)]
+Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ + 1)]
+UnixMs = Annotated[int, msgspec.Meta(ge=-(2**47), le=2**47 - 1)]
+Nonce = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=8,
+        max_length=64,
+        pattern=f"^[A-Za-z0-9_-]*{_END}",
+        description="Letters, digits, _ and -",
+    ),
+]
+Short = Annotated[
+    str, msgspec.Meta(max_length=64, pattern=f"^[ -~]*{_END}", description="Printable ASCII")
+]
 
 
 class MessageError(ValueError):
@@ -56,7 +71,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="kind"):
     """
 
     nonce: Nonce
-    sent_at_ms: int
+    sent_at_ms: UnixMs
     boot_id: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
     lanes: Annotated[list[LaneState], msgspec.Meta(max_length=8)]
     agent_version: Short

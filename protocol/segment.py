@@ -34,6 +34,8 @@ import zstandard
 
 from protocol.bodies import (
     MAX_READINGS,
+    MAX_SEQ,
+    MAX_VALUES,
     Fact,
     SegmentError,
     SignalBlock,
@@ -48,12 +50,15 @@ __all__ = [
     "LANES",
     "MAX_BODY_BYTES",
     "MAX_READINGS",
+    "MAX_SEQ",
+    "MAX_VALUES",
     "Fact",
     "Header",
     "Lane",
     "Segment",
     "SegmentError",
     "SignalBlock",
+    "body_size",
     "lane_name",
     "open_segment",
     "read_header",
@@ -71,6 +76,8 @@ _ZSTD = 0b1000
 _FIXED = struct.Struct(">BBBIQI6s")
 _TRACE_BYTES = 25
 _MAX_VARINT_BYTES = 9
+_VARINTS = 4
+_ZSTD_HEADER_BYTES = 18
 _SEVEN_BITS = 0x7F
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
@@ -142,7 +149,8 @@ def seal_signals(
         traceparent: W3C trace context, or None.
 
     Raises:
-        ValueError: counts that differ, too many readings, or numbers the header cannot carry.
+        ValueError: counts that differ, too many readings or values, or numbers that the header
+            cannot carry.
     """
     header = Header(
         lane=Lane.SIGNAL,
@@ -193,6 +201,24 @@ def read_header(payload: bytes) -> Header:
         SegmentError: "size", "header" or "crc".
     """
     return _split(payload)[0]
+
+
+def body_size(payload: bytes) -> int:
+    """Return how many bytes `open_segment` will make of a payload, without opening or checking it.
+
+    What it would refuse before it decompresses costs no more than its own length.
+    """
+    if len(payload) <= _FIXED.size or not payload[1] & _ZSTD:
+        return len(payload)
+    at = _FIXED.size
+    try:
+        for _ in range(_VARINTS):
+            _, at = _read_varint(payload, at)
+        at += _TRACE_BYTES if payload[1] & _TRACED else 0
+        size = zstandard.frame_content_size(payload[at : at + _ZSTD_HEADER_BYTES])
+    except (SegmentError, zstandard.ZstdError):
+        return len(payload)
+    return max(size, len(payload)) if size <= MAX_BODY_BYTES else len(payload)
 
 
 def open_segment(payload: bytes) -> Segment:
@@ -274,7 +300,7 @@ def _split(payload: bytes) -> tuple[Header, int]:
 def _check(header: Header) -> None:
     if not 1 <= header.n <= MAX_READINGS:
         raise ValueError(f"{header.n} records: a segment holds 1 to {MAX_READINGS}")
-    if not 1 <= header.floor_seq <= header.first_seq or header.last_seq >= 2**63:
+    if not 1 <= header.floor_seq <= header.first_seq or header.last_seq > MAX_SEQ:
         raise ValueError(f"seq {header.first_seq} with floor {header.floor_seq}")
     if not (0 <= header.epoch < 2**64 and 0 <= header.boot_id < 2**32):
         raise ValueError("epoch or boot id out of range")

@@ -67,7 +67,10 @@ class LaneView:
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """One enrolled device and how its data stands."""
+    """One enrolled device and how its data stands.
+
+    `unreadable` counts payloads whose header could not be read, `unreadable_reason` is the last's.
+    """
 
     id: str
     battery: str
@@ -76,6 +79,8 @@ class DeviceView:
     capabilities: Sequence[str]
     connected: bool
     last_heard_at: datetime | None
+    unreadable: int
+    unreadable_reason: str | None
     lanes: Sequence[LaneView]
 
     @property
@@ -114,6 +119,8 @@ def devices(db: Db, now: datetime, device_ids: Sequence[str] | None = None) -> l
             capabilities=row.capabilities,
             connected=_connection(row, now).connected,
             last_heard_at=row.last_heard_at,
+            unreadable=row.unreadable,
+            unreadable_reason=row.unreadable_reason,
             lanes=lanes.get(row.id, []),
         )
         for row in store.devices(db, device_ids)

@@ -41,6 +41,7 @@ class ReceivedSegment:
         received_at: time of receipt.
         segment: the opened records, None when quarantined.
         quarantine: why the records are not believed, None when they are.
+        offset_ms: what was added to the device's times.
         times_ms: corrected Unix milliseconds of the records; empty when quarantined.
         retimed: how many of them are the time of receipt, because the device's cannot be true.
     """
@@ -53,6 +54,7 @@ class ReceivedSegment:
     received_at: datetime
     segment: Segment | None
     quarantine: str | None
+    offset_ms: int
     times_ms: Sequence[int]
     retimed: int
 

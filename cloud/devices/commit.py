@@ -128,9 +128,9 @@ def _take(
         return None
     change.progress = model.add(change.progress, first, last)
     if verdict is Verdict.OVERLAP:
-        return candidate.received(scope, "overlap")
+        return candidate.received(scope, change.clock, "overlap")
     candidate.open()
-    return candidate.received(scope)
+    return candidate.received(scope, change.clock)
 
 
 def _project(

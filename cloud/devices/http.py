@@ -39,6 +39,8 @@ class DeviceBody(BaseModel):
     last_heard_at: Moment | None
     gaps: int
     quarantined: int
+    unreadable: int
+    unreadable_reason: str | None
     lanes: list[LaneBody]
 
 

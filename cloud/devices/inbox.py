@@ -1,63 +1,61 @@
-"""The bounded queue between the link and the transaction: facts first, full means drop."""
+"""The bounded queue between the link and the transaction: filled without waiting, fair."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from cloud.devices.fair import FairQueue
 
 _T = TypeVar("_T")
 
 
 class Inbox(Generic[_T]):
-    """Two queues with one limit. Never blocks who fills it: what does not fit is dropped.
+    """A `FairQueue` to wait at. Never blocks who fills it: what does not fit is dropped.
 
-    Attributes:
-        dropped: how many items did not fit.
+    Args:
+        source_of: whose an item is.
+        weigh: what an item costs its reader, in bytes; at least 1 counts.
+        max_items: how many items wait at most.
+        max_weight: how much they weigh together at most.
     """
 
-    def __init__(self, size_of: Callable[[_T], int], *, max_items: int, max_bytes: int) -> None:
-        self.dropped = 0
-        self._size_of = size_of
-        self._max_items = max_items
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._urgent: deque[_T] = deque()
-        self._rest: deque[_T] = deque()
+    def __init__(
+        self,
+        source_of: Callable[[_T], str],
+        weigh: Callable[[_T], int],
+        *,
+        max_items: int,
+        max_weight: int,
+    ) -> None:
+        self._source_of = source_of
+        self._weigh = weigh
+        self._max_weight = max_weight
+        self._queue: FairQueue[_T] = FairQueue(max_items=max_items, max_weight=max_weight)
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._rest)
+        return len(self._queue)
 
-    def offer(self, item: _T, *, urgent: bool = False) -> bool:
-        """Add an item, or count it as dropped and return False."""
-        size = self._size_of(item)
-        if len(self) >= self._max_items or self._bytes + size > self._max_bytes:
-            self.dropped += 1
-            return False
-        (self._urgent if urgent else self._rest).append(item)
-        self._bytes += size
-        self._filled.set()
-        return True
+    def offer(self, item: _T, *, urgent: bool = False) -> int:
+        """Add an item; return how many were dropped for that, of those who hold most."""
+        dropped = self._queue.add(
+            item, self._source_of(item), max(1, self._weigh(item)), urgent=urgent
+        )
+        if len(self._queue):
+            self._filled.set()
+        return dropped
 
     async def take(
-        self, most: int, *, most_bytes: int | None = None, linger_s: float = 0.0
+        self, most: int, *, most_weight: int | None = None, linger_s: float = 0.0
     ) -> list[_T]:
-        """Wait for an item, then up to `linger_s` for `most`; urgent ones come first.
+        """Wait for an item, then up to `linger_s` for `most`; every source has its turn.
 
-        With `most_bytes` the batch ends with the item that reaches it.
+        With `most_weight` the batch ends with the item that reaches it.
         """
-        limit = self._max_bytes if most_bytes is None else most_bytes
         await self._filled.wait()
-        if linger_s and len(self) < most and not self._urgent:
+        if linger_s and len(self) < most and not self._queue.any_urgent:
             await asyncio.sleep(linger_s)
-        taken: list[_T] = []
-        for queue in (self._urgent, self._rest):
-            while queue and len(taken) < most and limit > 0:
-                item = queue.popleft()
-                size = self._size_of(item)
-                self._bytes -= size
-                limit -= size
-                taken.append(item)
+        taken = self._queue.take(most, most_weight or self._max_weight)
         if not len(self):
             self._filled.clear()
         return taken

@@ -19,12 +19,12 @@ from cloud.devices.model import Progress
 from cloud.devices.opening import open_all
 from cloud.kit.clock import Clock
 from protocol.messages import Ack, LaneAck, encode
-from protocol.segment import Lane, lane_name
+from protocol.segment import Lane, body_size, lane_name
 from protocol.topics import check_device_id, subject
 
 PARTITIONS = 16
 BATCH_SEGMENTS = 256
-_BATCH_BYTES = 256 * 1024
+_BATCH_BYTES = 512 * 1024
 _LINGER_S = 0.005
 _MAX_WAITING_SEGMENTS = 8192
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
@@ -74,11 +74,13 @@ class Ingest:
         self._settle = settle
         self._committer = Committer(dsn, clock, parts)
         self._inbox: Inbox[Arrival] = Inbox(
-            lambda arrival: len(arrival.payload),
+            lambda arrival: arrival.device_id,
+            lambda arrival: body_size(arrival.payload),
             max_items=_MAX_WAITING_SEGMENTS,
-            max_bytes=_MAX_WAITING_BYTES,
+            max_weight=_MAX_WAITING_BYTES,
         )
-        self._ready: asyncio.Queue[Opened] = asyncio.Queue(maxsize=1)
+        self._ready: asyncio.Queue[Opened] = asyncio.Queue()
+        self._room = asyncio.Semaphore(1)
 
     async def run(self) -> None:
         """Serve until cancelled. What is in hand then is not acked and comes again."""
@@ -114,26 +116,29 @@ class Ingest:
             metrics.DROPPED.labels("device id").inc()
             return
         arrival = Arrival(device_id, payload, self._clock.now(), time.monotonic())
-        if not self._inbox.offer(arrival, urgent=lane is Lane.FACT):
-            metrics.DROPPED.labels("queue full").inc()
+        dropped = self._inbox.offer(arrival, urgent=lane is Lane.FACT)
+        if dropped:
+            metrics.DROPPED.labels("queue full").inc(dropped)
 
     async def _open(self) -> None:
-        """Open the next batch while the last one is being committed."""
+        """Open the next batch while the last one is being committed, and no more than that one."""
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, "ingest-open") as thread:
             while True:
+                await self._room.acquire()
                 arrivals = await self._inbox.take(
-                    BATCH_SEGMENTS, most_bytes=_BATCH_BYTES, linger_s=_LINGER_S
+                    BATCH_SEGMENTS, most_weight=_BATCH_BYTES, linger_s=_LINGER_S
                 )
                 metrics.QUEUE.set(len(self._inbox))
                 candidates, unreadable = await loop.run_in_executor(
                     thread, open_all, arrivals, self._committer.committed
                 )
-                await self._ready.put(Opened(arrivals, candidates, unreadable))
+                self._ready.put_nowait(Opened(arrivals, candidates, unreadable))
 
     async def _commit(self) -> None:
         while True:
             opened = await self._ready.get()
+            self._room.release()
 
             async def commit(opened: Opened = opened) -> Outcome | None:
                 return await self._committer.commit(opened)

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from protocol.segment import Header
+
 Ranges = tuple[tuple[int, int], ...]
 
-MAX_SEQ = 2**62
 MAX_HOLES = 256
 CONNECTED_WITHIN = timedelta(seconds=90)
 
 _EARLIEST_MS = 1_577_836_800_000  # 2020-01-01
 _DAY_MS = 86_400_000
+_RIGHT_WITHIN_MS = 2_000
+_SLOWEST_LINK_MS = 60_000
+_SOON_MS = 90_000
 
 
 class Verdict(enum.Enum):
@@ -89,6 +93,47 @@ def raise_floor(progress: Progress, floor_seq: int) -> tuple[Progress, Ranges]:
     return _progress(_union([*progress.ranges, (1, floor_seq - 1)])), tuple(gaps)
 
 
+@dataclass(frozen=True, slots=True)
+class ToldClock:
+    """What a hello told of a device's clock, for records sealed before the device knew itself.
+
+    Attributes:
+        boot_id: the run of the agent it is about.
+        offset_ms: what to add to that clock, with the link's delay in it.
+        sent_at_ms: what that clock showed.
+        through_seq: highest seq of the lane that was written before the hello.
+    """
+
+    boot_id: int = 0
+    offset_ms: int = 0
+    sent_at_ms: int = 0
+    through_seq: int = 0
+
+    def hear(self, boot_id: int, sent_at_ms: int, received_ms: int, last_seq: int) -> "ToldClock":
+        """Return what is known after another hello.
+
+        A clock that was right in this run and now seems behind by what a slow link can explain is
+        still right. One that is put right in the middle of a run says nothing about what was
+        written before: that backlog may still be coming.
+        """
+        offset_ms = received_ms - sent_at_ms
+        if boot_id == self.boot_id:
+            if _is_right(self.offset_ms) and 0 < offset_ms <= _SLOWEST_LINK_MS:
+                offset_ms = self.offset_ms
+            elif _is_right(offset_ms) and abs(self.offset_ms) > _SLOWEST_LINK_MS:
+                return self
+        return ToldClock(boot_id, offset_ms, sent_at_ms, last_seq)
+
+    def offset_of(self, header: Header) -> int:
+        """Return what to add to the times of a segment: the device's own word, or the hello's."""
+        known = header.boot_id == self.boot_id and not _is_right(self.offset_ms)
+        if header.clock_offset_ms or not known:
+            return header.clock_offset_ms
+        before = header.first_seq <= self.through_seq
+        soon = 0 <= header.t0_ms - self.sent_at_ms <= _SOON_MS
+        return self.offset_ms if before or soon else 0
+
+
 def correct_times(
     times_ms: Sequence[int], offset_ms: int, received_at: datetime
 ) -> tuple[list[int], int]:
@@ -109,6 +154,10 @@ def correct_times(
 def is_connected(told: bool, last_heard_at: datetime, now: datetime) -> bool:
     """Tell whether a device that said hello and not goodbye still counts as connected."""
     return told and now - last_heard_at <= CONNECTED_WITHIN
+
+
+def _is_right(offset_ms: int) -> bool:
+    return abs(offset_ms) < _RIGHT_WITHIN_MS
 
 
 def _union(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from cloud.devices.batch import Arrival, LaneKey, ReceivedSegment
-from cloud.devices.model import MAX_SEQ, Progress, correct_times
+from cloud.devices.model import Progress, ToldClock, correct_times
 from cloud.kit.scope import Scope
 from protocol.messages import epoch_hex
 from protocol.segment import Header, Segment, SegmentError, open_segment, read_header
+from protocol.signals import BY_ID
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +36,28 @@ class Candidate:
         return self.arrival.device_id, int(self.header.lane), self.epoch
 
     def open(self) -> None:
-        """Open the body. A bug of the decoder refuses the segment and leaves a traceback."""
+        """Open the body. A bug of the decoder refuses the segment and leaves a traceback.
+
+        Signals that this catalogue does not know are checked, then left out: they lie in the
+        payload until one does.
+        """
         if self.segment is not None or self.refused is not None:
             return
         try:
-            self.segment = open_segment(self.arrival.payload)
+            self.segment = _known_signals(open_segment(self.arrival.payload))
         except SegmentError as refusal:
             self.refused = refusal.reason
         except Exception:
             log.exception("decoder failed on a segment of %s; kept as it is", self.key)
             self.refused = "decoder"
 
-    def received(self, scope: Scope, quarantine: str | None = None) -> ReceivedSegment:
+    def received(
+        self, scope: Scope, clock: ToldClock, quarantine: str | None = None
+    ) -> ReceivedSegment:
         """Return the segment as it is kept, in quarantine when a reason is given or found."""
         reason = quarantine or self.refused
-        times, retimed = ([], 0) if reason else self._times()
+        offset_ms = clock.offset_of(self.header)
+        times, retimed = ([], 0) if reason else self._times(offset_ms)
         return ReceivedSegment(
             scope=scope,
             device_id=self.arrival.device_id,
@@ -59,23 +67,26 @@ class Candidate:
             received_at=self.arrival.received_at,
             segment=None if reason else self.segment,
             quarantine=reason,
+            offset_ms=offset_ms,
             times_ms=times,
             retimed=retimed,
         )
 
-    def _times(self) -> tuple[list[int], int]:
+    def _times(self, offset_ms: int) -> tuple[list[int], int]:
         if self.segment is None:
             return [], 0
-        return corrected(self.segment, self.arrival)
+        if self.segment.signals is not None:
+            times: Sequence[int] = self.segment.signals.times_ms
+        else:
+            times = [self.header.t0_ms + fact.dt_ms for fact in self.segment.facts or ()]
+        return correct_times(times, offset_ms, self.arrival.received_at)
 
 
-def corrected(segment: Segment, arrival: Arrival) -> tuple[list[int], int]:
-    """Return the true times of the records in Unix milliseconds, and how many were replaced."""
+def _known_signals(segment: Segment) -> Segment:
     if segment.signals is not None:
-        times: Sequence[int] = segment.signals.times_ms
-    else:
-        times = [segment.header.t0_ms + fact.dt_ms for fact in segment.facts or ()]
-    return correct_times(times, segment.header.clock_offset_ms, arrival.received_at)
+        columns = segment.signals.columns
+        segment.signals.columns = {i: column for i, column in columns.items() if i in BY_ID}
+    return segment
 
 
 def read(arrival: Arrival) -> Candidate | str:
@@ -84,7 +95,7 @@ def read(arrival: Arrival) -> Candidate | str:
         header = read_header(arrival.payload)
     except SegmentError as trouble:
         return trouble.reason
-    return Candidate(arrival, header) if header.last_seq < MAX_SEQ else "range"
+    return Candidate(arrival, header)
 
 
 def open_all(

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import nats.errors
 from nats.aio.client import Client
@@ -26,7 +28,15 @@ _MAX_WAITING_BYTES = 32 * 1024 * 1024
 _BATCH = 64
 _PAUSE_S = 0.5
 
-Status = tuple[str, Hello | Gone, int]
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A message of the topic, whose it is, when it came, how large it was."""
+
+    device_id: str
+    message: Hello | Gone
+    received_at: datetime
+    size: int
 
 
 class Presence:
@@ -37,7 +47,10 @@ class Presence:
         self._session = Session(dsn)
         self._clock = clock
         self._inbox: Inbox[Status] = Inbox(
-            lambda status: status[2], max_items=_MAX_WAITING, max_bytes=_MAX_WAITING_BYTES
+            lambda status: status.device_id,
+            lambda status: status.size,
+            max_items=_MAX_WAITING,
+            max_weight=_MAX_WAITING_BYTES,
         )
 
     async def run(self) -> None:
@@ -58,8 +71,10 @@ class Presence:
         except (MessageError, ValueError):
             metrics.DROPPED.labels("status").inc()
             return
-        if not self._inbox.offer((device_id, status, len(message.data))):
-            metrics.DROPPED.labels("queue full").inc()
+        found = Status(device_id, status, self._clock.now(), len(message.data))
+        dropped = self._inbox.offer(found)
+        if dropped:
+            metrics.DROPPED.labels("queue full").inc(dropped)
 
     async def _serve(self, statuses: Sequence[Status]) -> None:
         try:
@@ -72,6 +87,7 @@ class Presence:
             return
         except Exception:
             log.exception("%d status messages failed", len(statuses))
+            await self._serve_one_by_one(statuses)
             return
         for device_id, answer in answers.items():
             try:
@@ -79,14 +95,26 @@ class Presence:
             except nats.errors.Error:
                 metrics.DROPPED.labels("ack").inc()
 
+    async def _serve_one_by_one(self, statuses: Sequence[Status]) -> None:
+        """What one message of a batch cannot have written costs that message alone."""
+        if len(statuses) > 1:
+            for status in statuses:
+                await self._serve([status])
+        else:
+            metrics.DROPPED.labels("status").inc()
+
     def _write(self, db: Db, statuses: Sequence[Status]) -> dict[str, Ack]:
         """Write down statuses in the order they came; return the answers to the hellos."""
         now = self._clock.now()
-        hellos = [Greeting(d, status) for d, status, _ in statuses if isinstance(status, Hello)]
+        hellos = [
+            Greeting(status.device_id, status.message, status.received_at)
+            for status in statuses
+            if isinstance(status.message, Hello)
+        ]
         answers = service.greet(db, hellos, now) if hellos else {}
-        for device_id, status, _ in statuses:
-            if isinstance(status, Gone):
-                service.say_goodbye(db, device_id, status.nonce)
+        for status in statuses:
+            if isinstance(status.message, Gone):
+                service.say_goodbye(db, status.device_id, status.message.nonce)
         at_ms = int(now.timestamp() * 1000)
         return {
             device_id: Ack(

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from cloud.devices import model, store
 from cloud.devices.batch import LaneKey
-from cloud.devices.model import Progress
+from cloud.devices.model import Progress, ToldClock
 from cloud.events.devices import DeviceEnrolled
 from cloud.kit.db import Db
 from cloud.kit.events import publish
 from cloud.kit.scope import DEMO, Scope
 from protocol.controllers import CONTROLLERS
-from protocol.messages import Hello
+from protocol.messages import Hello, LaneState
 from protocol.segment import LANES
 from protocol.topics import check_device_id
 
@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """A hello and whose it is."""
+    """A hello, whose it is, and when it came."""
 
     device_id: str
     hello: Hello
+    received_at: datetime
 
 
 def check_enrolment(device_id: str, battery: str) -> None:
@@ -67,36 +68,42 @@ def enrol(db: Db, device_id: str, battery: str, at: datetime, *, scope: Scope = 
 def greet(
     db: Db, greetings: Sequence[Greeting], at: datetime
 ) -> dict[str, tuple[Hello, dict[LaneKey, Progress]]]:
-    """Note that devices said hello and what their journals no longer hold.
+    """Note that devices said hello, what their journals no longer hold, how wrong their clocks are.
 
     Returns:
         By device, its latest hello of these and the committed progress of each lane it named.
         Devices that are not enrolled are left out.
     """
-    latest = {greeting.device_id: greeting.hello for greeting in greetings}
+    latest = {greeting.device_id: greeting for greeting in greetings}
     answers: dict[str, tuple[Hello, dict[LaneKey, Progress]]] = {}
     with db.transaction():
         scope_of = store.scopes(db, latest)
-        floors: dict[LaneKey, int] = {}
+        told: dict[LaneKey, LaneState] = {}
         for device_id in sorted(scope_of):
-            hello = latest[device_id]
+            hello = latest[device_id].hello
             for lane in hello.lanes:
-                floors[device_id, int(LANES[lane.lane]), lane.epoch] = min(
-                    lane.floor_seq, lane.last_seq + 1, model.MAX_SEQ
-                )
+                told[device_id, int(LANES[lane.lane]), lane.epoch] = lane
             answers[device_id] = hello, {}
-        changes = store.lock_lanes(db, list(floors), scope_of, at) if floors else {}
-        for key, floor_seq in floors.items():
+        changes = store.lock_lanes(db, list(told), scope_of, at) if told else {}
+        for key, lane in told.items():
             change = changes[key]
+            floor_seq = min(lane.floor_seq, lane.last_seq + 1)
             change.progress, gaps = model.raise_floor(change.progress, floor_seq)
             if gaps:
                 store.add_gaps(db, scope_of[key[0]], key, gaps, "floor", at)
+            change.clock = _hear(change.clock, latest[key[0]], lane.last_seq)
             answers[key[0]][1][key] = change.progress
         if changes:
             store.save_lanes(db, changes, at)
+            store.save_clocks(db, changes)
         for device_id, (hello, _) in answers.items():
             store.greet(db, scope_of[device_id], device_id, hello, at)
     return answers
+
+
+def _hear(clock: ToldClock, greeting: Greeting, last_seq: int) -> ToldClock:
+    received_ms = int(greeting.received_at.timestamp() * 1000)
+    return clock.hear(greeting.hello.boot_id, greeting.hello.sent_at_ms, received_ms, last_seq)
 
 
 def say_goodbye(db: Db, device_id: str, nonce: str) -> bool:

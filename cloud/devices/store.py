@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from cloud.devices.batch import LaneKey
-from cloud.devices.model import Progress, Ranges
+from cloud.devices.model import Progress, Ranges, ToldClock
 from cloud.kit.db import Db
 from cloud.kit.scope import Scope
 from protocol.messages import Hello
@@ -27,6 +27,8 @@ class DeviceRow:
     capabilities: list[str]
     told_connected: bool
     last_heard_at: datetime | None
+    unreadable: int
+    unreadable_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class LaneChange:
     """What one transaction does to a ledger row."""
 
     progress: Progress
+    clock: ToldClock
     segments: int = 0
     records: int = 0
     repeats: int = 0
@@ -87,9 +90,11 @@ def scopes(db: Db, device_ids: Iterable[str]) -> dict[str, Scope]:
 _DEVICES = """
 SELECT d.id, d.tenant, d.city, d.battery, d.enrolled_at, d.agent_version, d.capabilities,
        coalesce(p.connected, false) AS told_connected,
-       greatest(p.last_heard_at, l.last_at) AS last_heard_at
+       greatest(p.last_heard_at, l.last_at) AS last_heard_at,
+       coalesce(u.times, 0) AS unreadable, u.reason AS unreadable_reason
 FROM devices.device d
 LEFT JOIN devices.presence p ON p.device_id = d.id
+LEFT JOIN devices.unreadable u ON u.device_id = d.id
 LEFT JOIN (
     SELECT device_id, max(last_at) AS last_at FROM devices.ledger
     WHERE %(ids)s::text[] IS NULL OR device_id = ANY(%(ids)s) GROUP BY device_id
@@ -143,14 +148,17 @@ def lock_lanes(
         },
     )
     rows = db.execute(
-        "SELECT device_id, lane, epoch, through_seq, have::text FROM devices.ledger"
+        "SELECT device_id, lane, epoch, through_seq, have::text, clock_boot_id, clock_offset_ms,"
+        " clock_sent_at_ms, clock_through_seq FROM devices.ledger"
         " JOIN unnest(%s::text[], %s::smallint[], %s::text[]) u(device_id, lane, epoch)"
         " USING (device_id, lane, epoch) ORDER BY device_id, lane, epoch FOR UPDATE OF ledger",
         (ids, lane_numbers, epochs),
     )
     return {
-        (device_id, lane, epoch): LaneChange(Progress(through, parse_ranges(have)))
-        for device_id, lane, epoch, through, have in rows
+        (device_id, lane, epoch): LaneChange(
+            Progress(through, parse_ranges(have)), ToldClock(*clock)
+        )
+        for device_id, lane, epoch, through, have, *clock in rows
     }
 
 
@@ -178,6 +186,29 @@ def save_lanes(db: Db, changes: Mapping[LaneKey, LaneChange], at: datetime) -> N
             [change.records for change in found],
             [change.repeats for change in found],
             [change.quarantined for change in found],
+        ),
+    )
+
+
+def save_clocks(db: Db, changes: Mapping[LaneKey, LaneChange]) -> None:
+    """Write what was told of the devices' clocks into ledger rows this transaction has locked."""
+    ids, lane_numbers, epochs = _columns(list(changes))
+    clocks = [change.clock for change in changes.values()]
+    db.execute(
+        "UPDATE devices.ledger l SET clock_boot_id = u.boot_id, clock_offset_ms = u.offset_ms,"
+        " clock_sent_at_ms = u.sent_at_ms, clock_through_seq = u.through_seq"
+        " FROM unnest(%s::text[], %s::smallint[], %s::text[], %s::bigint[], %s::bigint[],"
+        "  %s::bigint[], %s::bigint[])"
+        "  u(device_id, lane, epoch, boot_id, offset_ms, sent_at_ms, through_seq)"
+        " WHERE l.device_id = u.device_id AND l.lane = u.lane AND l.epoch = u.epoch",
+        (
+            ids,
+            lane_numbers,
+            epochs,
+            [clock.boot_id for clock in clocks],
+            [clock.offset_ms for clock in clocks],
+            [clock.sent_at_ms for clock in clocks],
+            [clock.through_seq for clock in clocks],
         ),
     )
 

@@ -116,7 +116,7 @@ def readings(
             on_quarantined(row.quarantine, row.n)
             continue
         name = lane_name(Lane(lane))
-        records = _records(open_segment(row.payload), row.received_at)
+        records = _records(open_segment(row.payload), row)
         for seq, (at, raws, fact) in enumerate(records, start=first_seq):
             if (since is None or at >= since) and (until is None or at < until):
                 yield Reading(name, epoch, seq, at, raws, fact)
@@ -125,17 +125,16 @@ def readings(
 Record = tuple[datetime, Mapping[int, int | None], Fact | None]
 
 
-def _records(segment: Segment, received_at: datetime) -> Iterator[Record]:
-    offset_ms = segment.header.clock_offset_ms
+def _records(segment: Segment, row: store.SegmentRow) -> Iterator[Record]:
     if segment.signals is not None:
-        times, _ = correct_times(segment.signals.times_ms, offset_ms, received_at)
+        times, _ = correct_times(segment.signals.times_ms, row.offset_ms, row.received_at)
         columns = segment.signals.columns
         for index, time in enumerate(times):
             yield _moment(time), {i: column[index] for i, column in columns.items()}, None
         return
     facts = segment.facts or []
     device_times = [segment.header.t0_ms + fact.dt_ms for fact in facts]
-    times, _ = correct_times(device_times, offset_ms, received_at)
+    times, _ = correct_times(device_times, row.offset_ms, row.received_at)
     for time, fact in zip(times, facts, strict=True):
         yield _moment(time), {}, fact
 
@@ -148,9 +147,7 @@ def _raw_buckets(
     for row in store.signal_segments(db, device_id, since, until, since - _FUTURE):
         segment = open_segment(row.payload)
         if segment.signals is not None:
-            times, _ = correct_times(
-                segment.signals.times_ms, segment.header.clock_offset_ms, row.received_at
-            )
+            times, _ = correct_times(segment.signals.times_ms, row.offset_ms, row.received_at)
             model.into_buckets(segment.signals, times, signal_id, span, found)
     return sorted(found.items())
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel
 
 from cloud.devices import api as devices
-from cloud.kit.http import Moment, Problem, told_problems
+from cloud.kit.http import Moment, Number, Problem, told_problems
 from cloud.telemetry import api
 from protocol.signals import Signal
 
@@ -21,7 +21,7 @@ _DEFAULT_SPAN = timedelta(hours=1)
 class LatestBody(BaseModel):
     """The latest value of one signal."""
 
-    value: float
+    value: Number
     unit: str
     at: Moment
 
@@ -39,8 +39,8 @@ class PointBody(BaseModel):
 
     at: Moment
     mean: float
-    min: float
-    max: float
+    min: Number
+    max: Number
     count: int
 
 
@@ -90,7 +90,12 @@ def range_of(
     until: Annotated[AwareDatetime | None, Query(alias="to", description="now when absent")] = None,
     points: Annotated[int, Query(ge=1, le=api.MAX_POINTS)] = 300,
 ) -> RangeBody:
-    """Return one signal over a span of time, thinned to about `points` points."""
+    """Return one signal over a span of time, thinned to about `points` points.
+
+    Points less than a minute apart hold exactly the readings from `from` on and before `to`.
+    Others are made of whole minutes, also of those that `from` and `to` cut: the first point may
+    begin, and count readings, before `from`.
+    """
     asked = _signal(signal)
     end: datetime = until or request.app.state.clock.now()
     start = since or end - _DEFAULT_SPAN

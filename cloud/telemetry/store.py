@@ -26,10 +26,11 @@ _state_encoder = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A kept segment; times are those of receipt."""
+    """A kept segment; `offset_ms` is what is added to the device's times."""
 
     device_id: str
     received_at: datetime
+    offset_ms: int
     quarantine: str | None
     n: int
     payload: bytes
@@ -44,7 +45,7 @@ def copy_segments(db: Db, segments: Iterable[ReceivedSegment]) -> None:
         db.cursor() as cursor,
         cursor.copy(
             "COPY telemetry.segment (device_id, lane, epoch, first_seq, n, t_min, t_max,"
-            " received_at, retimed, quarantine, tenant, city, payload)"
+            " received_at, retimed, offset_ms, quarantine, tenant, city, payload)"
             " FROM STDIN (FORMAT binary)"
         ) as copy,
     ):
@@ -59,16 +60,17 @@ def _segment_row(segment: ReceivedSegment) -> bytes:
     header = segment.header
     return b"".join(
         (
-            b"\0\x0d",
+            b"\0\x0e",
             _text(segment.device_id),
             b"\0\0\0\2\0",
             bytes((header.lane,)),
             _text(segment.epoch),
             struct.pack(
-                ">iqiiiqiqiqii",
+                ">iqiiiqiqiqiiiq",
                 *(8, header.first_seq, 4, header.n),
                 *(8, t_min - _EPOCH_2000_US, 8, t_max - _EPOCH_2000_US),
                 *(8, received_us - _EPOCH_2000_US, 4, segment.retimed),
+                *(8, segment.offset_ms),
             ),
             _NULL if segment.quarantine is None else _text(segment.quarantine),
             _text(segment.scope.tenant),
@@ -98,15 +100,16 @@ def segments(
     with db.transaction(), db.cursor("segments") as cursor:
         cursor.itersize = 64
         cursor.execute(
-            "SELECT lane, epoch, first_seq, received_at, quarantine, n, payload"
+            "SELECT lane, epoch, first_seq,"
+            " device_id, received_at, offset_ms, quarantine, n, payload"
             " FROM telemetry.segment WHERE device_id = %(device)s"
             " AND (%(since)s::timestamptz IS NULL OR t_max >= %(since)s)"
             " AND (%(until)s::timestamptz IS NULL OR t_min < %(until)s)"
             " ORDER BY epoch, lane, first_seq",
             {"device": device_id, "since": since, "until": until},
         )
-        for lane, epoch, first_seq, received_at, quarantine, n, payload in cursor:
-            yield lane, epoch, first_seq, SegmentRow(device_id, received_at, quarantine, n, payload)
+        for lane, epoch, first_seq, *row in cursor:
+            yield lane, epoch, first_seq, SegmentRow(*row)
 
 
 def signal_segments(
@@ -115,7 +118,8 @@ def signal_segments(
     """Return the sound signal segments that touch [since, until)."""
     with db.cursor(row_factory=class_row(SegmentRow), binary=True) as cursor:
         return cursor.execute(
-            "SELECT device_id, received_at, quarantine, n, payload FROM telemetry.segment"
+            "SELECT device_id, received_at, offset_ms, quarantine, n, payload"
+            " FROM telemetry.segment"
             " WHERE device_id = %s AND t_max >= %s AND t_min < %s AND received_at >= %s"
             " AND lane = 1 AND quarantine IS NULL",
             (device_id, since, until, received_after),

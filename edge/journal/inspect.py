@@ -1,5 +1,6 @@
 """Looks into a journal file from outside, also while its agent runs. Never writes."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ import msgspec
 
 from edge.journal.records import Reading
 from protocol.messages import epoch_hex
-from protocol.segment import Lane, Segment, lane_name, open_segment
+from protocol.segment import Lane, Segment, SegmentError, lane_name, open_segment
 
 _LANES = """
     SELECT lane.lane, epoch, last_seq, count(n) AS segments, coalesce(sum(n), 0) AS records,
@@ -23,6 +24,7 @@ _TAIL = """
     FROM tail
 """
 _BATCH = 64
+_log = logging.getLogger(__name__)
 
 
 class JournalUnreadableError(Exception):
@@ -122,8 +124,13 @@ def _sealed_readings(connection: sqlite3.Connection) -> Iterator[ExportedReading
         ).fetchall()
         if not rows:
             return
-        for _, body in rows:
-            yield from _rows(open_segment(body))
+        for first_seq, body in rows:
+            try:
+                segment = open_segment(body)
+            except SegmentError as error:
+                _log.warning("the segment from seq %d on is damaged: %s", first_seq, error)
+            else:
+                yield from _rows(segment)
         after = rows[-1][0]
 
 

@@ -13,13 +13,14 @@ from typing import Self, TypeVar
 from edge.clock import Clock
 from edge.journal.accept import report
 from edge.journal.lock import JournalLock
-from edge.journal.records import Durable, LaneView, PendingFact, Range, Reading, Sealed
+from edge.journal.records import Damaged, Durable, LaneView, PendingFact, Range, Reading, Sealed
 from edge.journal.store import (
     SEGMENT_FACTS,
     SEGMENT_READINGS,
     TRANSACTION_SEGMENTS,
     JournalStore,
     Written,
+    damage,
 )
 from protocol.bodies import Fact, FieldValue, encode_facts
 from protocol.segment import Lane
@@ -160,8 +161,14 @@ class Journal:
     async def unacked(
         self, lane: Lane, from_seq: int = 0, *, limit: int = 16, max_bytes: int = READ_BYTES
     ) -> list[Sealed]:
-        """Return the oldest segments from `from_seq` on, never more than `limit`."""
-        return await self._run(self._read, lane, from_seq, limit, max_bytes)
+        """Return the oldest segments from `from_seq` on, never more than `limit`.
+
+        One that has rotted on the disk is put aside and becomes a fact, and is never returned.
+        """
+        found, told = await self._run(self._read, lane, from_seq, limit, max_bytes)
+        if told:
+            self._tell_sealed()
+        return found
 
     async def acknowledge(
         self, lane: Lane, epoch: int, through_seq: int, have: Iterable[tuple[int, int]] = ()
@@ -188,9 +195,12 @@ class Journal:
     async def _commit(self, *, seal: bool) -> int:
         written = await self._run(self._write, seal)
         if written.sealed:
-            for call in self._on_sealed:
-                call()
+            self._tell_sealed()
         return sum(last - first + 1 for _, _, first, last in written.records)
+
+    def _tell_sealed(self) -> None:
+        for call in self._on_sealed:
+            call()
 
     async def _run(self, call: Callable[..., _T], *args: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *args)
@@ -294,8 +304,31 @@ class Journal:
             self._facts.append(PendingFact("journal.write_failed", fields, *self._now()))
         return self._write(seal=False)
 
-    def _read(self, lane: Lane, from_seq: int, limit: int, max_bytes: int) -> list[Sealed]:
-        return self._sound(lambda: self._store.read(lane, from_seq, limit, max_bytes))
+    def _read(
+        self, lane: Lane, from_seq: int, limit: int, max_bytes: int
+    ) -> tuple[list[Sealed], bool]:
+        """Return sound segments, and whether facts were written about others."""
+        told = False
+        while True:
+            found = self._sound(lambda: self._store.read(lane, from_seq, limit, max_bytes))
+            damaged = [Damaged(one, why) for one in found if (why := damage(one)) is not None]
+            if not damaged:
+                return found, told
+            try:
+                self._set_aside(damaged)
+            except sqlite3.OperationalError as error:
+                _log.error("journal %s cannot put damage aside: %s", self._path, error)
+                rotten = {one.segment.first_seq for one in damaged}
+                return [one for one in found if one.first_seq not in rotten], told
+            told = True
+
+    def _set_aside(self, damaged: Sequence[Damaged]) -> None:
+        for segment, reason in damaged:
+            span = f"{segment.lane.name.lower()} {segment.first_seq}-{segment.last_seq}"
+            _log.error("journal %s: segment %s is damaged (%s)", self._path, span, reason)
+        offset_ms = self._clock_offset()
+        written = self._sound(lambda: self._store.set_aside(damaged, clock_offset_ms=offset_ms))
+        self._report(written.records)
 
     def _forget(self, lane: Lane, epoch: int, ranges: Sequence[Range]) -> int:
         held = self._store.lane(lane)

@@ -56,6 +56,13 @@ class Sealed:
         return self.first_seq + self.n - 1
 
 
+class Damaged(NamedTuple):
+    """A segment whose bytes are no longer those that were sealed, and how that shows."""
+
+    segment: Sealed
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class LaneView:
     """What a journal holds of a lane: `floor_seq` is the lowest seq still held."""

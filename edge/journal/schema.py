@@ -22,6 +22,12 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE run (one INTEGER PRIMARY KEY CHECK (one = 1), closed INTEGER NOT NULL);
     INSERT INTO run VALUES (1, 1);
     """,
+    """
+    CREATE TABLE damaged (
+        number INTEGER PRIMARY KEY, lane INTEGER NOT NULL, first_seq INTEGER NOT NULL,
+        n INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL
+    );
+    """,
 )
 
 

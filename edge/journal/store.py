@@ -8,14 +8,23 @@ from pathlib import Path
 import msgspec
 
 from edge.journal import schema
-from edge.journal.records import Durable, LaneView, PendingFact, Range, Reading, Sealed
+from edge.journal.records import Damaged, Durable, LaneView, PendingFact, Range, Reading, Sealed
 from protocol.messages import epoch_hex, epoch_int
-from protocol.segment import Fact, Lane, seal_facts, seal_signals
+from protocol.segment import (
+    Fact,
+    Lane,
+    SegmentError,
+    lane_name,
+    read_header,
+    seal_facts,
+    seal_signals,
+)
 
 SEGMENT_READINGS = 512
 SEGMENT_FACTS = 128
 TRANSACTION_SEGMENTS = 32
 THIN_TO = 0.9
+DAMAGED_KEPT = 16
 _DELETE_ROWS = 2_000
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -144,6 +153,52 @@ class JournalStore:
             found.append(Sealed(lane, self._lanes[lane].epoch, first_seq, n, body))
         rows.close()
         return found
+
+    def set_aside(self, damaged: Sequence[Damaged], *, clock_offset_ms: int) -> Written:
+        """Take damaged segments of one lane out of what is sent, and write a fact about each.
+
+        The newest of them are kept as they are for a person to look at. Raises sqlite3.Error and
+        leaves everything as it was.
+        """
+        lane, fact = damaged[0].segment.lane, self._lanes[Lane.FACT]
+        first_seq = fact.last_seq + 1
+        with self._transaction():
+            for segment, reason in damaged:
+                self._db.execute(
+                    "INSERT INTO damaged (lane, first_seq, n, reason, body) VALUES (?, ?, ?, ?, ?)",
+                    (lane, segment.first_seq, segment.n, reason, segment.payload),
+                )
+                self._db.execute(
+                    "DELETE FROM segment WHERE lane = ? AND first_seq = ?",
+                    (lane, segment.first_seq),
+                )
+            self._db.execute(
+                "DELETE FROM damaged WHERE number <= (SELECT max(number) FROM damaged) - ?",
+                (DAMAGED_KEPT,),
+            )
+            next_seq = self._seal_facts(first_seq, self._told(damaged), clock_offset_ms)
+            last_seq = next_seq - 1 if lane is Lane.FACT else self._lanes[lane].last_seq
+            self._keep_last_seq(lane, last_seq)
+            floor_seq = self._find_floor(lane, last_seq + 1)
+        fact.last_seq = next_seq - 1
+        self._lanes[lane].floor_seq = floor_seq
+        records = (Durable(Lane.FACT, fact.epoch, first_seq, fact.last_seq),)
+        return Written(records, sealed=True)
+
+    def _told(self, damaged: Sequence[Damaged]) -> list[PendingFact]:
+        return [
+            PendingFact(
+                "journal.segment_damaged",
+                {
+                    "lane": lane_name(segment.lane),
+                    "from_seq": segment.first_seq,
+                    "through_seq": segment.last_seq,
+                    "reason": reason,
+                },
+                *self._now(),
+            )
+            for segment, reason in damaged
+        ]
 
     def forget(self, lane: Lane, ranges: Iterable[Range]) -> int:
         """Delete the segments that lie wholly inside one of `ranges`; return how many.
@@ -341,6 +396,17 @@ class JournalStore:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+
+def damage(segment: Sealed) -> str | None:
+    """Return why a segment is not what was sealed, or None when it is."""
+    try:
+        header = read_header(segment.payload)
+    except SegmentError as error:
+        return error.reason
+    said = header.lane, header.epoch, header.first_seq, header.n
+    held = segment.lane, segment.epoch, segment.first_seq, segment.n
+    return None if said == held else "header"
 
 
 def _columns(readings: Sequence[Reading]) -> Mapping[int, Sequence[int | None]]:

@@ -58,6 +58,39 @@ def test_a_golden_message_round_trips_and_fits_its_schema(name: str) -> None:
     jsonschema.validate(case["json"], generate.schemas()[name])
 
 
+HELLO = json.loads((GOLDEN / "hello.json").read_text())["json"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("nonce", "nonce\0000"),
+        ("nonce", "nonce-0001\n"),
+        ("nonce", "nonce 0001"),
+        ("agent_version", "1.0\0"),
+        ("agent_version", "1.0\n"),
+        ("battery", "\x1b[31mjbd"),
+        ("capabilities", ["locate", "\0"]),
+        ("sent_at_ms", 2**47),
+        ("lanes", [{"lane": "fact", "epoch": "0" * 16 + "\n", "floor_seq": 1, "last_seq": 0}]),
+        ("lanes", [{"lane": "fact", "epoch": "0" * 16, "floor_seq": 1, "last_seq": 2**62 + 1}]),
+    ],
+)
+def test_a_hello_that_no_database_could_keep_is_refused(field: str, value: object) -> None:
+    said = HELLO | {field: value}
+    with pytest.raises(messages.MessageError):
+        messages.decode_status(json.dumps(said).encode())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(said, generate.schemas()["hello"])
+
+
+def test_the_catalogue_is_published_beside_the_schemas_not_among_them() -> None:
+    published = json.loads((ROOT / "protocol" / "signals.json").read_text())
+    assert [signal["name"] for signal in published] == [signal.name for signal in CATALOGUE]
+    for file in (ROOT / "protocol" / "schema").glob("*.json"):
+        jsonschema.Draft202012Validator.check_schema(json.loads(file.read_text()))
+
+
 def test_no_golden_file_was_ever_changed_or_deleted() -> None:
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():

@@ -33,6 +33,11 @@ CREATE TABLE devices.ledger (
     records bigint NOT NULL DEFAULT 0,
     repeats bigint NOT NULL DEFAULT 0,
     quarantined bigint NOT NULL DEFAULT 0,
+    -- What the last hello told of the device's clock, for records sealed before it knew itself.
+    clock_boot_id bigint NOT NULL DEFAULT 0,
+    clock_offset_ms bigint NOT NULL DEFAULT 0,
+    clock_sent_at_ms bigint NOT NULL DEFAULT 0,
+    clock_through_seq bigint NOT NULL DEFAULT 0,
     first_at timestamptz NOT NULL,
     last_at timestamptz NOT NULL,
     PRIMARY KEY (device_id, lane, epoch)

@@ -11,6 +11,7 @@ CREATE TABLE telemetry.segment (
     t_max timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
     retimed integer NOT NULL,
+    offset_ms bigint NOT NULL, -- what was added to the device's times; the payload keeps them
     quarantine text,
     tenant text NOT NULL,
     city text NOT NULL,

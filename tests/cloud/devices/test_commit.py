@@ -1,5 +1,6 @@
 """The ingest transaction on real Postgres: what becomes of each kind of segment."""
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from tests.cloud.sealed import (
     arrival,
     bomb,
     facts,
+    hostile,
     signals,
     spoiled,
 )
@@ -141,9 +143,36 @@ def test_an_unreadable_header_cannot_be_acked_and_its_last_payload_is_kept(db: D
     assert rows.fetchall() == [(DEVICE, 2, "crc", broken)]
 
 
-def test_a_seq_beyond_reason_is_unreadable(db: Db) -> None:
-    outcome = commit(db, arrival(signals(2**62, 10, floor=2**62)))
-    assert (outcome.progress, outcome.segments["unreadable"]) == ({}, 1)
+def test_a_device_shows_what_could_not_be_read_of_it(db: Db) -> None:
+    for payload in (b"nonsense", signals(1, 10)[:-1]):
+        commit(db, arrival(payload))
+    found = {view.id: (view.unreadable, view.unreadable_reason) for view in api.devices(db, NOON)}
+    assert found == {DEVICE: (2, "crc"), "demo-002": (0, None)}
+
+
+def test_signals_of_a_catalogue_to_come_are_checked_kept_and_left_out(db: Db) -> None:
+    payload = signals(1, 2, columns={1: [3600, 3601], 9_999: [1, 2]})
+    candidates, _ = open_all([arrival(payload)], {})
+    (opened,) = candidates
+    assert opened.segment is not None
+    assert opened.segment.signals is not None
+    assert opened.segment.signals.columns == {1: [3600, 3601]}
+    commit(db, arrival(payload))
+    assert db.execute("SELECT payload FROM telemetry.segment").fetchall() == [(payload,)]
+
+
+def test_a_flood_of_hostile_segments_is_opened_in_bounded_memory() -> None:
+    flood = [arrival(hostile(first)) for first in range(1, 4096 * 50, 4096)]
+    tracemalloc.start()
+    try:
+        candidates, _ = open_all(flood, {})
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(candidates) == 50
+    assert held < 1_000_000
+    assert peak < 32_000_000
+    assert {candidate.refused for candidate in candidates} == {"count"}
 
 
 def test_a_stranger_is_neither_kept_nor_acked(db: Db) -> None:

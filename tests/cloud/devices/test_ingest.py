@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -17,7 +18,7 @@ from cloud.kit.nats import EmbeddedNats
 from cloud.kit.postgres import EmbeddedPostgres
 from protocol.messages import LaneAck
 from tests.cloud.devices.conftest import Connect, eventually, workers
-from tests.cloud.sealed import EPOCH_HEX, NOON, facts, signals
+from tests.cloud.sealed import EPOCH_HEX, NOON, facts, hostile, signals
 
 
 def lane(through: int, have: Sequence[tuple[int, int]] = (), name: str = "signal") -> LaneAck:
@@ -110,6 +111,23 @@ async def test_two_workers_share_the_devices_and_double_nothing(
     assert (_sum(row, "through_seq"), _sum(row, "records")) == (2_000, 2_000)
     rows = row.execute("SELECT sum(n) FROM telemetry.segment WHERE device_id LIKE 'pair-%'")
     assert rows.fetchone() == (2_000,)
+
+
+async def test_a_flooding_device_does_not_hold_up_another(
+    dsn: str, nats: EmbeddedNats, device: Connect
+) -> None:
+    async with workers(dsn, nats), device("flood-001") as flood, device("calm-001") as calm:
+        for first in range(1, 4096 * 300, 4096):
+            await flood.client.publish("mc.1.flood-001.up", hostile(first, columns=32))
+        await flood.client.flush()
+        await asyncio.sleep(0.05)
+        started = time.monotonic()
+        await calm.send("up", signals(1, 10))
+        assert (await calm.ack()).lanes == [lane(10)]
+        waited_s = time.monotonic() - started
+        flooded = flood.acks.pending_msgs
+    assert waited_s < 2
+    assert flooded < 290
 
 
 def _sum(db: Db, column: str) -> int:

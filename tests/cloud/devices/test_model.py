@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cloud.devices.model import (
     MAX_HOLES,
     Progress,
+    ToldClock,
     Verdict,
     add,
     classify,
@@ -17,6 +18,7 @@ from cloud.devices.model import (
     raise_floor,
 )
 from cloud.devices.store import format_ranges, parse_ranges
+from protocol.segment import Header, Lane
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -119,3 +121,47 @@ def test_a_device_is_connected_for_ninety_seconds_after_it_was_heard() -> None:
     assert is_connected(told=True, last_heard_at=heard, now=NOW)
     assert not is_connected(told=True, last_heard_at=heard, now=NOW + timedelta(milliseconds=1))
     assert not is_connected(told=False, last_heard_at=NOW, now=NOW)
+
+
+BOOT = 7
+AHEAD_MS = 6 * 3_600_000
+
+
+def header(
+    first_seq: int = 1, *, boot_id: int = BOOT, offset_ms: int = 0, t0_ms: int = 0
+) -> Header:
+    return Header(Lane.SIGNAL, 1, first_seq, 1, t0_ms, 1, boot_id, offset_ms, 0, None)
+
+
+def test_what_was_written_before_the_hello_is_corrected_by_it() -> None:
+    clock = ToldClock().hear(BOOT, NOW_MS + AHEAD_MS, NOW_MS, 40)
+    assert clock.offset_of(header(40)) == -AHEAD_MS
+    assert clock.offset_of(header(40, offset_ms=5)) == 5
+    assert clock.offset_of(header(40, boot_id=8)) == 0
+
+
+def test_what_is_written_on_the_same_clock_until_the_answer_comes_is_corrected_too() -> None:
+    clock = ToldClock().hear(BOOT, NOW_MS + AHEAD_MS, NOW_MS, 40)
+    assert clock.offset_of(header(41, t0_ms=NOW_MS + AHEAD_MS + 500)) == -AHEAD_MS
+    assert clock.offset_of(header(41, t0_ms=NOW_MS)) == 0
+    assert clock.offset_of(header(41, t0_ms=NOW_MS + 2 * AHEAD_MS)) == 0
+
+
+def test_a_clock_that_is_nearly_right_is_left_alone() -> None:
+    assert ToldClock().hear(BOOT, NOW_MS - 1_999, NOW_MS, 9).offset_of(header()) == 0
+    assert ToldClock().hear(BOOT, NOW_MS - 2_000, NOW_MS, 9).offset_of(header()) == 2_000
+
+
+def test_a_clock_put_right_in_mid_run_does_not_unsay_the_offset_of_its_backlog() -> None:
+    wrong = ToldClock().hear(BOOT, NOW_MS - 400 * DAY_MS, NOW_MS, 40)
+    later = wrong.hear(BOOT, NOW_MS + 60_000, NOW_MS + 60_000, 50)
+    assert later.offset_of(header(40)) == 400 * DAY_MS
+    assert later.offset_of(header(50, t0_ms=NOW_MS + 30_000)) == 0
+    assert later.hear(BOOT + 1, NOW_MS, NOW_MS, 60).offset_of(header(40)) == 0
+
+
+def test_a_hello_that_was_held_up_does_not_make_a_right_clock_wrong() -> None:
+    right = ToldClock().hear(BOOT, NOW_MS - 100, NOW_MS, 40)
+    assert right.hear(BOOT, NOW_MS, NOW_MS + 9_000, 50).offset_of(header(45)) == 0
+    held_up = ToldClock().hear(BOOT, NOW_MS - 9_000, NOW_MS, 40)
+    assert held_up.hear(BOOT, NOW_MS + 1_000, NOW_MS + 1_050, 50).offset_of(header(45)) == 0

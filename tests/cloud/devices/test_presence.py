@@ -1,12 +1,18 @@
 """Hellos and last wills, on a real broker and database."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from cloud.devices import api
+from msgspec.structs import replace
+from psycopg import DataError
+from pytest_mock import MockerFixture
+
+from cloud.devices import api, metrics, store
 from cloud.kit.db import Db
 from cloud.kit.nats import EmbeddedNats
+from cloud.kit.scope import Scope
 from protocol.messages import Gone, Hello, LaneAck, LaneState, encode
+from protocol.topics import subject
 from tests.cloud.devices.conftest import Connect, eventually, workers
 from tests.cloud.sealed import EPOCH_HEX, NOON, NOON_MS, signals
 
@@ -90,6 +96,42 @@ async def test_only_the_will_of_the_present_connection_counts(
         assert api.connections(row, NOON)["hello-005"].connected
         await sender.send("status", encode(Gone(nonce="nonce-new1")))
         await eventually(lambda: not api.connections(row, NOON)["hello-005"].connected)
+
+
+async def test_a_hello_that_cannot_be_written_costs_no_other_its_answer(
+    dsn: str, nats: EmbeddedNats, device: Connect, mocker: MockerFixture
+) -> None:
+    greet = store.greet
+
+    def choosy(db: Db, scope: Scope, device_id: str, hello: Hello, at: datetime) -> None:
+        if device_id == "poison-01":
+            raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+        greet(db, scope, device_id, hello, at)
+
+    mocker.patch.object(store, "greet", choosy)
+    before = dropped("status")
+    async with workers(dsn, nats), device("poison-01") as poison, device("hello-006") as sender:
+        await poison.client.publish(subject(poison.id, "status"), encode(hello()))
+        await poison.client.publish(subject(sender.id, "status"), encode(hello()))
+        await poison.client.flush()
+        assert (await sender.ack()).nonce == "nonce-0001"
+        assert await poison.hears_nothing()
+    assert dropped("status") == before + 1
+
+
+async def test_a_hello_with_a_nul_is_counted_and_forgotten(
+    dsn: str, nats: EmbeddedNats, device: Connect
+) -> None:
+    before = dropped("status")
+    async with workers(dsn, nats), device("hello-007") as sender:
+        await sender.say(replace(hello(), agent_version="1.0\0"))
+        await sender.say(hello("nonce-0007"))
+        assert (await sender.ack()).nonce == "nonce-0007"
+    assert dropped("status") == before + 1
+
+
+def dropped(why: str) -> float:
+    return float(metrics.DROPPED.labels(why)._value.get())
 
 
 async def test_a_stranger_and_nonsense_get_no_answer(

@@ -58,15 +58,18 @@ def _quarantined(db: Db, device: str) -> int:
 
 def _records(db: Db, device: str) -> Iterator[Stored]:
     rows = db.execute(
-        "SELECT lane, epoch, first_seq, n, payload FROM telemetry.segment"
+        "SELECT lane, epoch, first_seq, n, offset_ms, payload FROM telemetry.segment"
         " WHERE device_id = %s AND quarantine IS NULL",
         (device,),
     )
-    for lane, epoch, first_seq, n, payload in rows:
-        yield from _opened(device, lane, epoch, range(first_seq, first_seq + n), bytes(payload))
+    for lane, epoch, first_seq, n, offset_ms, payload in rows:
+        seqs = range(first_seq, first_seq + n)
+        yield from _opened(device, lane, epoch, seqs, offset_ms, bytes(payload))
 
 
-def _opened(device: str, lane: int, epoch: str, seqs: range, payload: bytes) -> Iterator[Stored]:
+def _opened(
+    device: str, lane: int, epoch: str, seqs: range, offset_ms: int, payload: bytes
+) -> Iterator[Stored]:
     segment = open_segment(payload)
     header, name = segment.header, lane_name(Lane(lane))
     said = (
@@ -83,10 +86,10 @@ def _opened(device: str, lane: int, epoch: str, seqs: range, payload: bytes) -> 
                 for signal, column in segment.signals.columns.items()
                 if (raw := column[index]) is not None
             }
-            time_ms = segment.signals.times_ms[index] + header.clock_offset_ms
+            time_ms = segment.signals.times_ms[index] + offset_ms
             yield Stored(Key(device, name, epoch, seq), time_ms, values)
     for seq, fact in zip(seqs, segment.facts or (), strict=False):
-        time_ms = header.t0_ms + fact.dt_ms + header.clock_offset_ms
+        time_ms = header.t0_ms + fact.dt_ms + offset_ms
         yield Stored(Key(device, name, epoch, seq), time_ms, {})
 
 
