@@ -77,10 +77,14 @@ def install(*, force: bool = False) -> bool:
 
 def is_installed() -> bool:
     """Whether the served files and node_modules are those of the present lock."""
+    return NODE_MODULES.is_dir() and is_served()
+
+
+def is_served() -> bool:
+    """Whether the served files are those of the present lock: all that an installed wheel has."""
     stamp = VENDOR / ".stamp"
     return (
-        NODE_MODULES.is_dir()
-        and all((VENDOR / name).is_file() for name in SERVED)
+        all((VENDOR / name).is_file() for name in SERVED)
         and stamp.is_file()
         and stamp.read_text("ascii") == _stamp()
     )

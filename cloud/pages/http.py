@@ -51,15 +51,19 @@ _templates = Environment(
 _templates.globals.update(
     asset=asset,
     sortings=SORTINGS,
+    chart_ranges=view.RANGES,
     **{
         words.__name__: words
         for words in (
             view.age,
             view.capacity,
+            view.cell_scale,
             view.cell_spread,
             view.cells,
+            view.doing,
             view.is_stale,
             view.level,
+            view.notice,
             view.number,
             view.power,
             view.ranges,
@@ -74,7 +78,7 @@ _templates.globals.update(
 
 def mount_static(app: FastAPI) -> None:
     """Serve the pages' own and third-party files under `/static`."""
-    if not assets.is_installed():
+    if not assets.is_served():
         _log.warning("charts and /docs lack their files: run `python -m cloud.pages.assets`")
     app.mount("/static", VersionedFiles(directory=STATIC), name="static")
 
@@ -104,9 +108,13 @@ def fleet_page(
 
 
 @router.get("/vehicles/{vehicle_id}")
-def vehicle_page(request: Request, vehicle_id: str) -> HTMLResponse:
+def vehicle_page(
+    request: Request,
+    vehicle_id: str,
+    asked: Annotated[str, Query(alias="range", max_length=20)] = "",
+) -> HTMLResponse:
     """Show one vehicle with its charts."""
-    return _vehicle(request, vehicle_id, "vehicle.html")
+    return _vehicle(request, vehicle_id, "vehicle.html", chart_range=view.chart_range(asked))
 
 
 @router.get("/vehicles/{vehicle_id}/details")
@@ -121,13 +129,13 @@ def docs_page(request: Request) -> HTMLResponse:
     return _page("docs.html", section="docs", openapi_url=request.app.openapi_url)
 
 
-def _vehicle(request: Request, vehicle_id: str, template: str) -> HTMLResponse:
+def _vehicle(request: Request, vehicle_id: str, template: str, **more: Any) -> HTMLResponse:  # noqa: ANN401 - Jinja takes anything
     now = _now(request)
     with request.app.state.pool.connection() as db:
         found = read.vehicle(db, vehicle_id, now)
     if found is None:
         return _page("not_found.html", 404, section="fleet", vehicle_id=vehicle_id)
-    return _page(template, section="fleet", now=now, v=found.vehicle, detail=found)
+    return _page(template, section="fleet", now=now, v=found.vehicle, detail=found, **more)
 
 
 def _now(request: Request) -> datetime:

@@ -12,12 +12,22 @@ LOW_SOC_PCT = 20.0
 EMPTY_SOC_PCT = 10.0
 IDLE_BELOW_A = 0.05
 STALE_AFTER_S = 90.0
+CHARGING_ABOVE_A = 0.2
+RIDING_BELOW_A = -0.5
+CELL_WINDOW_MV = 50
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 MOST_RANGES = 3
 
 TEMPERATURE_KEYS = tuple(f"temperature_{number}_c" for number in range(1, 9))
 CELL_KEYS = tuple(f"cell_{number}_v" for number in range(1, 33))
+
+RANGES = (
+    ("5m", "5 min", "5 minutes", 300),
+    ("15m", "15 min", "15 minutes", 900),
+    ("1h", "1 h", "hour", 3600),
+)
+"""How far back the charts go: in the address, on the button, in a sentence, in seconds."""
 
 PROTECTIONS: Mapping[str, Sequence[str]] = {
     "jbd_uart": (
@@ -74,7 +84,7 @@ class Vehicle:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: `share` is 0..100 of 2.5..4.3 V, `mark` is "highest", "lowest" or empty."""
+    """One cell: `share` is 0..100 of the window of its pack, `mark` is "high", "low" or empty."""
 
     number: int
     voltage: str
@@ -197,23 +207,65 @@ def age(at: datetime | None, now: datetime) -> str:
     return f"{seconds} s ago"
 
 
-def is_stale(at: datetime | None, now: datetime) -> bool:
-    """Whether values of that time are too old to be taken for the present."""
-    return at is None or (now - at).total_seconds() > STALE_AFTER_S
+def is_stale(vehicle: Vehicle, now: datetime) -> bool:
+    """Whether its values are the last known ones and must not be taken for the present."""
+    at = vehicle.signal_at
+    return not vehicle.connected or at is None or (now - at).total_seconds() > STALE_AFTER_S
+
+
+def doing(vehicle: Vehicle, now: datetime) -> str:
+    """`riding`, `parked` or `charging` by the sign of its current; `last known` when stale."""
+    current_a = vehicle.values.get("current_a")
+    if vehicle.signal_at is None or current_a is None:
+        return ""
+    if is_stale(vehicle, now):
+        return "last known"
+    if current_a > CHARGING_ABOVE_A:
+        return "charging"
+    return "riding" if current_a < RIDING_BELOW_A else "parked"
+
+
+def notice(vehicle: Vehicle, now: datetime) -> str:
+    """What to know before reading its values; empty while they are the present."""
+    if vehicle.signal_at is None:
+        return "No value has come from this vehicle yet."
+    return "These are the last known values, not the present ones." * is_stale(vehicle, now)
+
+
+def chart_range(asked: str) -> str:
+    """The asked range of the charts, the longest when there is no such one."""
+    return asked if asked in {key for key, *_ in RANGES} else RANGES[-1][0]
 
 
 def cells(values: Mapping[str, float | None]) -> list[Cell]:
     """The cells that the battery tells, with the highest and the lowest marked."""
     known = [(i, v) for i, key in enumerate(CELL_KEYS, 1) if (v := values.get(key)) is not None]
-    if not known:
+    window = _cell_window(values)
+    if window is None:
         return []
+    start, end = (bound / 1000 for bound in window)
     highest, lowest = max(known, key=lambda cell: cell[1]), min(known, key=lambda cell: cell[1])
-    marks = {} if highest == lowest else {highest[0]: "highest", lowest[0]: "lowest"}
-    return [Cell(i, number(v, 3, "V"), _share(v), marks.get(i, "")) for i, v in known]
+    marks = {} if highest == lowest else {highest[0]: "high", lowest[0]: "low"}
+    return [
+        Cell(i, number(v, 3, "V"), round((v - start) / (end - start) * 100, 1), marks.get(i, ""))
+        for i, v in known
+    ]
 
 
-def _share(cell_v: float) -> float:
-    return round(min(1.0, max(0.0, (cell_v - 2.5) / 1.8)) * 100, 1)
+def cell_scale(values: Mapping[str, float | None]) -> str:
+    """What the cells' scale spans, `3.93 to 3.98 V`; empty when not told."""
+    window = _cell_window(values)
+    return "" if window is None else f"{window[0] / 1000:.2f} to {window[1] / 1000:.2f} V"
+
+
+def _cell_window(values: Mapping[str, float | None]) -> tuple[int, int] | None:
+    """The tens of millivolts around all cells, at least CELL_WINDOW_MV apart."""
+    known = [round(v * 1000) for key in CELL_KEYS if (v := values.get(key)) is not None]
+    if not known:
+        return None
+    missing = max(0, CELL_WINDOW_MV - (max(known) - min(known)))
+    start = (min(known) - missing // 2) // 10 * 10
+    return start, max(-(-max(known) // 10) * 10, start + CELL_WINDOW_MV)
 
 
 def cell_spread(values: Mapping[str, float | None]) -> str:

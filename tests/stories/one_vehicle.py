@@ -75,8 +75,8 @@ class OneVehicle:
             self._choose_ports()
             self.serve()
             self._start_shim()
-            config = self.add(self.device, str(self._link))
-            self._start("agent", [script("mobility-edge"), "run", "--config", config], env=PACE)
+            self.add(self.device, str(self._link))
+            self.speak()
             until("the first value is there", lambda: self.vehicle()["soc_pct"] is not None)
         except BaseException:
             self.close()
@@ -109,9 +109,18 @@ class OneVehicle:
         """Stop the cloud, its database and its broker."""
         self._stop("cloud")
 
-    def add(self, device: str, port: str) -> str:
-        """Enrol a device and return its agent's configuration file."""
-        out = str(self.folder / f"{device}.toml")
+    def speak(self) -> None:
+        """Start the vehicle's agent."""
+        command = [script("mobility-edge"), "run", "--config", self._config(self.device)]
+        self._start("agent", command, env=PACE)
+
+    def fall_silent(self) -> None:
+        """Stop the vehicle's agent: it measures nothing until it speaks again."""
+        self._stop("agent")
+
+    def add(self, device: str, port: str) -> None:
+        """Enrol a device and write its agent's configuration file."""
+        out = self._config(device)
         command = [script("mobility-cloud"), "devices", "add", device, "--battery", "jbd_uart"]
         subprocess.run(
             [*command, "--port", port, "--out", out, "--data-dir", self._data],
@@ -120,7 +129,6 @@ class OneVehicle:
             check=True,
             timeout=START_S,
         )
-        return out
 
     def set(self, **values: float) -> None:
         """Turn the shim's dials."""
@@ -143,6 +151,9 @@ class OneVehicle:
     @property
     def _link(self) -> Path:
         return self.folder / "battery"
+
+    def _config(self, device: str) -> str:
+        return str(self.folder / f"{device}.toml")
 
     def _choose_ports(self) -> None:
         """Take ports that nobody else starts from, so that a restart finds them free again."""

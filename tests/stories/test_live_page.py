@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ QUIET = (
 )
 WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
 SOON_MS = 15_000
+OUTAGE_MS = 17_000
+HOLE_PX = 12
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -117,7 +120,7 @@ def test_a_value_changed_at_the_shim_appears_on_its_vehicle_page_and_chart(
         expect(value).to_have_text("36.50 V", timeout=SOON_MS)
         expect_at_the_right_end(page, "voltage", "36.50 V")
         for key, colour in (("soc", 1), ("voltage", 2), ("current", 3), ("temperature", 4)):
-            assert drawn(page, key, f"--chart-{colour}") > 0, f"{key} is not drawn"
+            assert drawn(page, key, f"--chart-{colour}"), f"{key} is not drawn"
 
 
 def test_the_chart_begins_with_what_was_there_before_the_page(
@@ -135,6 +138,49 @@ def test_the_chart_begins_with_what_was_there_before_the_page(
         assert len(asked) == 1
         points = page.evaluate("(url) => fetch(url).then((a) => a.json())", asked[0])["points"]
         assert 30.03 in [point["min"] for point in points]
+
+
+def test_an_outage_is_told_greyed_out_and_left_open_in_the_chart(
+    chromium: Browser, house: OneVehicle
+) -> None:
+    house.set(current_a=-7.5)
+    with watching(chromium, house, f"/vehicles/{house.device}?range=5m") as page:
+        doing, notice = page.locator("#vehicle .doing"), page.locator("#vehicle .notice")
+        expect(doing).to_have_text("riding", timeout=SOON_MS)
+        fresh = colours(page)
+        house.fall_silent()
+        try:
+            expect(page.locator(".title .word")).to_have_text("Offline", timeout=4 * SOON_MS)
+            expect(doing).to_have_text("last known")
+            expect(notice).to_have_text("These are the last known values, not the present ones.")
+            assert not set(colours(page)) & set(fresh)
+            page.wait_for_timeout(OUTAGE_MS)
+        finally:
+            house.speak()
+        expect(doing).to_have_text("riding", timeout=4 * SOON_MS)
+        expect(notice).to_be_hidden()
+        assert colours(page) == fresh
+        expect_hole(page, "voltage", "--chart-2")
+    with watching(chromium, house, f"/vehicles/{house.device}?range=5m") as page:
+        expect_hole(page, "voltage", "--chart-2")
+
+
+def test_the_range_of_the_charts_is_chosen_by_keyboard_and_kept_in_the_address(
+    chromium: Browser, house: OneVehicle
+) -> None:
+    with watching(chromium, house, f"/vehicles/{house.device}") as page:
+        expect(page.locator("#zone")).to_have_text(re.compile("^local time, "))
+        page.get_by_label("1 h").focus()
+        for key, place in (("ArrowLeft", "?range=15m"), ("ArrowLeft", "?range=5m")):
+            with page.expect_response(lambda answer: "/range?" in answer.url) as answer:
+                page.keyboard.press(key)
+            assert answer.value.ok
+            assert page.url.endswith(place)
+        page.reload()
+        expect(page.get_by_label("5 min", exact=True)).to_be_checked()
+        expect(page.locator('[data-chart="voltage"] canvas')).to_be_visible()
+        page.get_by_label("1 h", exact=True).check()
+        assert page.url.endswith(f"/vehicles/{house.device}")
 
 
 def test_details_renew_themselves(chromium: Browser, house: OneVehicle) -> None:
@@ -195,6 +241,9 @@ def test_pages_fit_and_are_accessible(
             expect(page.locator('[data-chart="temperature"] canvas')).to_be_visible()
         across = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert across[0] <= across[1]
+        header = page.locator("header.top").bounding_box()
+        assert header is not None
+        assert header["width"] == across[1]
         assert troubles(page) == []
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", ground))) < 150) == (scheme == "dark")
@@ -227,26 +276,48 @@ def expect_at_the_right_end(page: Page, key: str, text: str) -> None:
     expect(page.locator(f'[data-chart="{key}"] .at')).to_have_text(told, timeout=4 * SOON_MS)
 
 
-def drawn(page: Page, key: str, colour: str) -> int:
-    """How many pixels of the chart have the colour of its line."""
-    count: int = page.evaluate(
+def colours(page: Page) -> list[str]:
+    """Colours of the bar and of the value of the charge."""
+    found: list[str] = page.evaluate(
+        """[
+          getComputedStyle(document.querySelector("#tile-soc .fill")).fill,
+          getComputedStyle(document.querySelector("#tile-soc .value")).color,
+        ]"""
+    )
+    return found
+
+
+def expect_hole(page: Page, key: str, colour: str) -> None:
+    """Wait until the line is broken by more than the space between its strokes."""
+    for _ in range(4 * SOON_MS // 1000):
+        columns = drawn(page, key, colour)
+        if max((b - a for a, b in pairwise(columns)), default=0) > HOLE_PX:
+            return
+        page.wait_for_timeout(1000)
+    pytest.fail(f"{key} is drawn as if there had been no outage")
+
+
+def drawn(page: Page, key: str, colour: str) -> list[int]:
+    """Columns of the chart's pixels that have the colour of its line."""
+    columns: list[int] = page.evaluate(
         """([key, name]) => {
           const style = getComputedStyle(document.documentElement);
           const hex = style.getPropertyValue(name).trim();
           const wanted = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
           const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+          if (!canvas) return [];
           const { width, height } = canvas;
           const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-          let count = 0;
+          const found = new Set();
           for (let i = 0; i < data.length; i += 4) {
             const near = wanted.every((w, k) => Math.abs(data[i + k] - w) < 24);
-            if (data[i + 3] > 200 && near) count += 1;
+            if (data[i + 3] > 200 && near) found.add((i / 4) % width);
           }
-          return count;
+          return [...found].sort((a, b) => a - b);
         }""",
         [key, colour],
     )
-    return count
+    return columns
 
 
 def troubles(page: Page) -> list[str]:

@@ -1,13 +1,13 @@
-/** Charts of a moving hour, drawn by uPlot; colours come from the sheet, so dark mode is one redraw. */
+/** Charts of what was lately, drawn by uPlot; colours come from the sheet, so dark mode is one redraw. */
 
+import { tick } from "./format.js";
+import { lonely, withBreaks } from "./series.js";
+import { clock, exact } from "./times.js";
 import uPlot from "./vendor/uplot/dist/uPlot.esm.js";
 
-export const WINDOW_S = 3600;
-const GAP_S = 120;
 const FONT = "12px system-ui, sans-serif";
-const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const exact = new Intl.DateTimeFormat([], { timeStyle: "medium", hourCycle: "h23" });
-const sync = uPlot.sync("hour");
+const STEPS_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800];
+const sync = uPlot.sync("vehicle");
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -22,7 +22,7 @@ function roomy(span, zero) {
   };
 }
 
-export class HourChart {
+export class TimeChart {
   /**
    * @param {HTMLElement} figure holds `.plot`, where the chart goes, and `.at`, for the value under the pointer.
    * @param {{keys: string[], colours: string[], say: (value: number) => string,
@@ -32,14 +32,23 @@ export class HourChart {
   constructor(figure, options) {
     this.options = options;
     this.holder = figure.querySelector(".plot");
+    this.holder.replaceChildren();
+    new ResizeObserver(([{ contentRect: { width, height } }]) => {
+      if (width > 0) this.plot?.setSize({ width, height });
+    }).observe(this.holder);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.plot?.redraw());
     this.at = figure.querySelector(".at");
     this.data = [[], ...options.keys.map(() => [])];
+    this.shown = this.data;
+    this.dirty = true;
     this.plot = null;
+    this.tell("Loading…");
   }
 
   /** Take rows [at in seconds, value of each key …], ascending; null is unknown. */
   load(rows) {
     const newer = this.data;
+    this.dirty = true;
     this.data = [[], ...this.options.keys.map(() => [])];
     for (const [at, ...values] of rows) this.#push(at, values);
     newer[0].forEach((at, i) => this.#push(at, newer.slice(1).map((column) => column[i])));
@@ -50,56 +59,54 @@ export class HourChart {
     this.#push(atS, this.options.keys.map((key) => values[key] ?? null));
   }
 
-  get empty() {
-    return this.data.slice(1).every((column) => column.every((value) => value === null));
+  /** Forget what is older, and return the time of the first reading left, undefined if none. */
+  forget(beforeS) {
+    const old = this.data[0].findLastIndex((at) => at < beforeS) + 1;
+    if (old > 0) {
+      for (const column of this.data) column.splice(0, old);
+      this.dirty = true;
+    }
+    const first = this.data[0].findIndex((_, i) => this.data.some((c, n) => n > 0 && c[i] !== null));
+    return this.data[0][first];
   }
 
-  /** Draw what there is of the hour before nowS. */
-  draw(nowS) {
-    const old = this.data[0].findIndex((at) => at >= nowS - WINDOW_S - GAP_S);
-    if (old > 0) for (const column of this.data) column.splice(0, old);
-    if (this.empty) {
-      this.#tell("Nothing in the last hour");
-      return;
-    }
+  /** Draw what there is between the two. */
+  draw(startS, endS) {
     this.plot ??= this.#create();
+    if (this.dirty) this.shown = withBreaks(this.data[0], this.data.slice(1));
     this.plot.batch(() => {
-      this.plot.setData(this.data, false);
-      this.plot.setScale("x", { min: nowS - WINDOW_S, max: nowS });
+      if (this.dirty) this.plot.setData(this.shown, false);
+      this.plot.setScale("x", { min: startS, max: endS });
     });
+    this.dirty = false;
+    this.holder.querySelector(".message")?.remove();
   }
 
   #push(at, values) {
     const times = this.data[0];
-    const last = times.at(-1);
-    if (last !== undefined && at <= last) return;
-    if (last !== undefined && at - last > GAP_S) {
-      times.push(last + 0.001);
-      for (const column of this.data.slice(1)) column.push(null);
-    }
+    if (times.length && at <= times.at(-1)) return;
     times.push(at);
     values.forEach((value, i) => this.data[i + 1].push(value ?? null));
+    this.dirty = true;
   }
 
-  #tell(text) {
+  /** Say something in place of the lines. */
+  tell(text) {
     let message = this.holder.querySelector(".message");
     if (!message) {
       message = Object.assign(document.createElement("p"), { className: "message" });
       this.holder.append(message);
     }
     if (message.textContent !== text) message.textContent = text;
+    if (this.plot === null) return;
+    this.plot.destroy();
+    this.plot = null;
+    this.dirty = true;
   }
 
   #create() {
-    this.holder.replaceChildren();
     const { clientWidth, clientHeight } = this.holder;
-    const plot = new uPlot(this.#uplotOptions(clientWidth, clientHeight), this.data, this.holder);
-    new ResizeObserver(([entry]) => {
-      const { width, height } = entry.contentRect;
-      if (width > 0) plot.setSize({ width, height });
-    }).observe(this.holder);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
-    return plot;
+    return new uPlot(this.#uplotOptions(clientWidth, clientHeight), this.shown, this.holder);
   }
 
   #uplotOptions(width, height) {
@@ -117,8 +124,8 @@ export class HourChart {
       cursor: { sync: { key: sync.key }, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { x: { time: true }, y: { range: limits ?? roomy(span, zero) } },
       axes: [
-        { ...axis, size: 26, space: 60, values: (_, times) => times.map((t) => clock.format(t * 1000)) },
-        { ...axis, size: 44, gap: 6 },
+        { ...axis, size: 26, space: 76, incrs: STEPS_S, values: (...of) => this.#times(...of) },
+        { ...axis, size: 44, gap: 6, values: (_, values, i, space, step) => values.map((v) => tick(v, step)) },
       ],
       series: [
         {},
@@ -126,20 +133,25 @@ export class HourChart {
           stroke: () => colour(name),
           fill: colours.length === 1 && limits ? () => `${colour(name)}1f` : undefined,
           width: 1.75,
-          points: { show: false },
+          points: { show: false, size: 5, fill: () => colour(name), filter: (u, i) => lonely(u.data[i]) },
         })),
       ],
       hooks: { setCursor: [(plot) => this.#pointAt(plot.cursor.idx)] },
     };
   }
 
+  #times(_, times, i, space, step) {
+    const words = step < 60 ? exact : clock;
+    return times.map((time) => words.format(time * 1000));
+  }
+
   #pointAt(index) {
-    const at = index === null || index === undefined ? undefined : this.data[0][index];
+    const at = index === null || index === undefined ? undefined : this.shown[0][index];
     if (at === undefined) {
       this.at.textContent = "";
       return;
     }
-    const values = this.data.slice(1).map((column) => column[index]);
+    const values = this.shown.slice(1).map((column) => column[index]);
     const texts = values.filter((value) => value !== null).map(this.options.say);
     this.at.textContent = `${exact.format(at * 1000)} · ${texts.join(" · ") || "–"}`;
   }

@@ -1,10 +1,10 @@
 /** The live feed: one EventSource for the page, its state shown in the head. */
 
 import { CELL_KEYS, TEMPERATURE_KEYS } from "./format.js";
+import { exact } from "./times.js";
 
 const RETRY_MS = [1000, 2000, 5000, 10_000];
 const SILENCE_MS = 25_000; // a tick comes every ten seconds
-const clock = new Intl.DateTimeFormat([], { timeStyle: "medium", hourCycle: "h23" });
 const BMS = "Vehicle.Sharing.Bms.";
 const KEYS = { [`${BMS}RemainingCapacity`]: "remaining_ah", [`${BMS}FullCapacity`]: "full_ah" };
 TEMPERATURE_KEYS.forEach((key, i) => { KEYS[`${BMS}Temperature${i + 1}`] = key; });
@@ -31,7 +31,7 @@ function createSign() {
     document.body.dataset.feed = state;
     pill.lastElementChild.textContent = words[state];
     banner.hidden = state === "live";
-    if (state === "lost") document.getElementById("lost-at").textContent = clock.format(at);
+    if (state === "lost") document.getElementById("lost-at").textContent = exact.format(at);
   };
 }
 

@@ -37,6 +37,7 @@ function adopt(row) {
     word: part(".word"),
     fill: part(".fill"),
     ageCell: part(".age"),
+    doingCell: part(".doing"),
     cells: Object.fromEntries(NUMBERS.map((key) => [key, part(`.c-${key} .value`)])),
   };
   for (const key of NUMBERS) vehicle[key] = num(row.dataset[key]);
@@ -98,7 +99,10 @@ function paintRow(vehicle, now) {
 
 function paintAge(vehicle, now) {
   setText(vehicle.ageCell, say.age(vehicle.at, now));
-  toggle(vehicle.row, "data-stale", say.isStale(vehicle.at, now));
+  toggle(vehicle.row, "data-stale", say.isStale(vehicle, now));
+  const doing = say.doing(vehicle, now);
+  setText(vehicle.doingCell, doing);
+  if (vehicle.doingCell.dataset.doing !== doing) vehicle.doingCell.dataset.doing = doing;
 }
 
 function paintCounts() {

@@ -1,6 +1,8 @@
 /** What a person reads, made from values: the same words as view.py, so that nothing jumps. */
 
 export const STALE_AFTER_MS = 90_000;
+const CHARGING_ABOVE_A = 0.2;
+const RIDING_BELOW_A = -0.5;
 export const LOW_SOC_PCT = 20;
 const EMPTY_SOC_PCT = 10;
 const IDLE_BELOW_A = 0.05;
@@ -17,6 +19,13 @@ export function number(value, decimals, unit, signed = false) {
   const text = Math.abs(value).toFixed(decimals);
   if (Number(text) === 0) return `${text} ${unit}`;
   return `${value < 0 ? "−" : signed ? "+" : ""}${text} ${unit}`;
+}
+
+/** A number at an axis, with the decimals that steps of `increment` need. */
+export function tick(value, increment) {
+  let decimals = 0;
+  while (decimals < 3 && Math.abs(increment * 10 ** decimals % 1) > 1e-6) decimals += 1;
+  return number(value, decimals, "").trim();
 }
 
 /** State of charge, with a decimal only when it has one. */
@@ -50,8 +59,23 @@ export function age(atMs, nowMs) {
   return `${seconds} s ago`;
 }
 
-export function isStale(atMs, nowMs) {
-  return !known(atMs) || nowMs - atMs > STALE_AFTER_MS;
+/** Whether its values are the last known ones; `at` in milliseconds since 1970, null if never. */
+export function isStale({ connected, at }, nowMs) {
+  return !connected || !known(at) || nowMs - at > STALE_AFTER_MS;
+}
+
+/** `riding`, `parked` or `charging` by the sign of its current; `last known` when stale. */
+export function doing({ connected, at, current }, nowMs) {
+  if (!known(at) || !known(current)) return "";
+  if (isStale({ connected, at }, nowMs)) return "last known";
+  if (current > CHARGING_ABOVE_A) return "charging";
+  return current < RIDING_BELOW_A ? "riding" : "parked";
+}
+
+/** What to know before reading its values; empty while they are the present. */
+export function notice({ connected, at }, nowMs) {
+  if (!known(at)) return "No value has come from this vehicle yet.";
+  return isStale({ connected, at }, nowMs) ? "These are the last known values, not the present ones." : "";
 }
 
 /** The sensors that are known, in degrees Celsius. */

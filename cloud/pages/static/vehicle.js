@@ -1,10 +1,14 @@
-/** One vehicle's page: current values and the charts of the last hour. */
+/** One vehicle's page: current values and the charts of what was lately. */
 
-import { HourChart, WINDOW_S } from "./charts.js";
+import { TimeChart } from "./charts.js";
 import { follow } from "./feed.js";
 import * as say from "./format.js";
+import { axisStart } from "./series.js";
+import { clock, localise, zone } from "./times.js";
 
 const POINTS = 600;
+const BACKLOG_AFTER_MS = 15_000;
+const BACKLOG_LOAD_MS = 4_000;
 const page = document.getElementById("vehicle");
 const { id } = page.dataset;
 const part = (selector) => page.querySelector(selector);
@@ -18,17 +22,17 @@ const TEMPERATURE_COLOURS = [4, 5, 6, 7, 1, 2, 3].map((n) => `--chart-${n}`).con
 const celsius = (value) => say.number(value, 1, "°C");
 
 const charts = {
-  soc: new HourChart(figure("soc"), {
+  soc: new TimeChart(figure("soc"), {
     keys: ["soc_pct"], colours: ["--chart-1"], limits: [0, 100], say: say.soc,
   }),
-  voltage: new HourChart(figure("voltage"), {
+  voltage: new TimeChart(figure("voltage"), {
     keys: ["voltage_v"], colours: ["--chart-2"], span: 2, say: (v) => say.number(v, 2, "V"),
   }),
-  current: new HourChart(figure("current"), {
+  current: new TimeChart(figure("current"), {
     keys: ["current_a"], colours: ["--chart-3"], span: 4, zero: true,
     say: (v) => say.number(v, 2, "A", true),
   }),
-  temperature: new HourChart(figure("temperature"), {
+  temperature: new TimeChart(figure("temperature"), {
     keys: say.TEMPERATURE_KEYS, colours: TEMPERATURE_COLOURS, span: 10, say: celsius,
   }),
 };
@@ -41,9 +45,15 @@ const told = new Set(page.dataset.signals.split(" "));
 
 let values = {};
 let at = page.dataset.at === "" ? null : Number(page.dataset.at);
+const current = page.dataset.current === "" ? null : Number(page.dataset.current);
 let connected = page.dataset.connected === "yes";
 let scheduled = false;
+let loads = 0;
+let loaded = false;
 let feed = null;
+
+const range = () => part('[name="range"]:checked');
+const rangeS = () => Number(range().dataset.seconds);
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -54,6 +64,7 @@ function update(news) {
   values = { ...values, ...news.values };
   if (news.connected !== undefined) connected = news.connected;
   if (news.at !== null && news.at >= (at ?? 0)) {
+    if (news.at - (at ?? 0) > BACKLOG_AFTER_MS) setTimeout(load, BACKLOG_LOAD_MS);
     at = news.at;
     for (const chart of Object.values(charts)) chart.append(news.at / 1000, news.values);
   }
@@ -95,13 +106,32 @@ function paintValues() {
 /** Once a second: the age, and the charts move on. */
 function tick() {
   const now = feed.now();
+  const vehicle = { connected, at, current: "current_a" in values ? values.current_a : current };
   setText(part(".age"), say.age(at, now));
-  page.toggleAttribute("data-stale", say.isStale(at, now));
-  if (document.visibilityState === "hidden") return;
-  for (const chart of Object.values(charts)) chart.draw(now / 1000);
+  const doing = say.doing(vehicle, now);
+  setText(part(".doing"), doing);
+  part(".doing").dataset.doing = doing;
+  setText(part(".notice"), say.notice(vehicle, now));
+  page.toggleAttribute("data-stale", say.isStale(vehicle, now));
+  if (loaded && document.visibilityState !== "hidden") draw(now / 1000);
 }
 
-async function history(key, fromMs, toMs) {
+/** All charts share one axis, so that what happened together stands together. */
+function draw(nowS) {
+  const all = Object.values(charts);
+  const firsts = all.map((chart) => chart.forget(nowS - rangeS()));
+  const known = firsts.filter((first) => first !== undefined);
+  const first = known.length ? Math.min(...known) : undefined;
+  const start = axisStart(first, nowS, rangeS());
+  all.forEach((chart, i) => {
+    if (firsts[i] === undefined) chart.tell(`No reading in the last ${range().dataset.words}`);
+    else chart.draw(start, nowS);
+  });
+  const isShort = first !== undefined && start > nowS - rangeS();
+  setText(part("#since"), isShort ? `Readings since ${clock.format(first * 1000)} · ` : "");
+}
+
+async function past(key, fromMs, toMs) {
   const query = new URLSearchParams({
     signal: key,
     from: new Date(fromMs).toISOString(),
@@ -127,20 +157,38 @@ function together(columns) {
 }
 
 async function load() {
+  loads += 1;
+  const mine = loads;
   const toMs = Math.ceil(feed.now() / 1000) * 1000;
-  const fromMs = toMs - WINDOW_S * 1000;
-  await Promise.all(
-    Object.values(charts).map(async (chart) => {
-      const columns = chart.options.keys.map((key) =>
-        told.has(key) ? history(key, fromMs, toMs) : [],
-      );
-      chart.load(together(await Promise.all(columns)));
-      chart.draw(feed.now() / 1000);
+  const fromMs = toMs - rangeS() * 1000;
+  const rows = await Promise.all(
+    Object.values(charts).map(async ({ options }) => {
+      const asked = options.keys.map((key) => (told.has(key) ? past(key, fromMs, toMs) : []));
+      return together(await Promise.all(asked));
     }),
   );
+  if (mine !== loads) return;
+  Object.values(charts).forEach((chart, i) => chart.load(rows[i]));
+  loaded = true;
+  tick();
+}
+
+/** Keep the range in the address, so that a reload or a shared link shows the same. */
+function remember() {
+  const query = new URLSearchParams(location.search);
+  query.set("range", range().value);
+  if (range().value === range().dataset.usual) query.delete("range");
+  history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
 }
 
 feed = follow(update, `?vehicle=${encodeURIComponent(id)}`);
 load();
+part("#range").addEventListener("change", () => {
+  remember();
+  load();
+});
+part("#zone").textContent = zone(feed.now());
+localise(document);
+document.addEventListener("htmx:afterSwap", () => localise(document));
 setInterval(tick, 1000);
 document.addEventListener("visibilitychange", tick);

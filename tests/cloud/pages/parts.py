@@ -1,6 +1,9 @@
 """A pages application on real Postgres, and vehicles in it without any MQTT."""
 
+import json
+import subprocess
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
@@ -8,13 +11,14 @@ from fastapi import FastAPI
 from cloud.devices import api as devices
 from cloud.devices import store as device_store
 from cloud.devices.batch import LaneKey
-from cloud.devices.model import Progress
+from cloud.devices.model import Progress, ToldClock
 from cloud.devices.store import LaneChange
 from cloud.fleet import store as fleet_store
 from cloud.fleet.model import Vehicle
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db, Pool
 from cloud.kit.scope import DEMO
+from cloud.pages.assets import find_npm
 from cloud.pages.http import mount_static, router
 from cloud.telemetry import store as telemetry_store
 from protocol.messages import Hello
@@ -51,6 +55,19 @@ def a_browser(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pages")
 
 
+def in_node(script: str) -> object:
+    """What a script of the browser prints as JSON."""
+    node = Path(find_npm()[0]).parent / "node"
+    done = subprocess.run(
+        [node, "--input-type=module", "--eval", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return json.loads(done.stdout)
+
+
 def add_vehicle(db: Db, vehicle_id: str, at: datetime) -> None:
     """Enrol a device and put it on a vehicle."""
     devices.enrol(db, vehicle_id, "jbd_uart", at)
@@ -82,7 +99,9 @@ def commit_lane(db: Db, vehicle_id: str, progress: Progress, at: datetime) -> No
     key: LaneKey = (vehicle_id, 1, "04bb1c9de4b7751c")
     with db.transaction():
         device_store.lock_lanes(db, [key], {vehicle_id: DEMO}, at)
-        device_store.save_lanes(db, {key: LaneChange(progress, segments=3, records=20)}, at)
+        device_store.save_lanes(
+            db, {key: LaneChange(progress, ToldClock(), segments=3, records=20)}, at
+        )
         device_store.add_gaps(db, DEMO, key, ((3, 16),), "floor", at)
 
 

@@ -64,9 +64,9 @@ async def test_the_fleet_page_shows_every_value_before_any_script_runs(
     text = (await browser.get("/")).text
     minus = "\N{MINUS SIGN}"
     assert row(text, "demo-001") == (
-        f"demo-001 Connected 76 % 39.58 V {minus}3.40 A 24.1 °C 4 s ago"
+        f"demo-001 Connected riding 76 % 39.58 V {minus}3.40 A 24.1 °C 4 s ago"
     )
-    assert "Offline 12 %" in row(text, "demo-002")
+    assert "Offline last known 12 %" in row(text, "demo-002")
     assert "20 min ago" in row(text, "demo-002")
     unknown = "\N{EN DASH}"
     assert row(text, "demo-003") == f"demo-003 Offline {' '.join([unknown] * 4)} never"
@@ -134,11 +134,51 @@ async def test_a_vehicle_page_shows_its_battery_and_its_device(
         "coldest 21.7 °C",
         "cell under-voltage, discharge over-current",
         "Discharging allowed no",
-        "3.961 V highest",
+        "on a scale of 3.93 to 3.98 V",
+        "3.961 V high",
         "signal 04bb1c9d 18 and 21 to 22",
         "14 records",
     ):
         assert told in text
+
+
+async def test_a_vehicle_page_leaves_out_what_the_battery_does_not_tell(
+    browser: httpx.AsyncClient, pool: Pool, clock: ManualClock
+) -> None:
+    with pool.connection() as db:
+        add_vehicle(db, "demo-001", clock.now())
+        hear(db, "demo-001", clock.now(), {"voltage_v": 39.58, "temperature_1_c": 24.1})
+    text = (await browser.get("/vehicles/demo-001")).text
+    for absent in ("Health", "Cycles", "Charging allowed", "Protection", 'class="keys '):
+        assert absent not in text
+    with pool.connection() as db:
+        hear(db, "demo-001", clock.now(), {**VALUES, "soh_pct": 97.5})
+    text = (await browser.get("/vehicles/demo-001")).text
+    for told in ("Health", "97.5 %", "Cycles", "Charging allowed", "Protection", 'class="keys '):
+        assert told in text
+
+
+async def test_an_offline_vehicle_says_that_its_values_are_old(
+    browser: httpx.AsyncClient, pool: Pool, clock: ManualClock
+) -> None:
+    a_fleet(pool, clock)
+    notice = "These are the last known values, not the present ones."
+    marked = {}
+    for name in ("demo-001", "demo-002"):
+        text = (await browser.get(f"/vehicles/{name}")).text
+        marked[name] = (notice in text, len(re.findall(r"<div [^>]* data-stale>", text)))
+    assert marked == {"demo-001": (False, 0), "demo-002": (True, 2)}
+
+
+@pytest.mark.parametrize(
+    ("query", "checked"), [("", "1h"), ("?range=5m", "5m"), ("?range=nonsense", "1h")]
+)
+async def test_the_address_says_how_far_back_the_charts_go(
+    browser: httpx.AsyncClient, pool: Pool, clock: ManualClock, query: str, checked: str
+) -> None:
+    a_fleet(pool, clock)
+    text = (await browser.get(f"/vehicles/demo-001{query}")).text
+    assert re.findall(r'name="range" value="(\w+)"[^>]* checked>', text) == [checked]
 
 
 async def test_details_come_alone_for_renewal(
