@@ -28,7 +28,7 @@ from cloud.kit.clock import Clock, SystemClock
 from cloud.kit.db import Pool, connect, open_pool
 from cloud.kit.engine import EngineError
 from cloud.kit.events import Subscriber, register, run_events
-from cloud.kit.http import ReadinessCheck, health_router, install_problems
+from cloud.kit.http import HeadAsGet, ReadinessCheck, health_router, install_problems
 from cloud.kit.migrations import migrate
 from cloud.kit.nats import Broker, EmbeddedNats
 from cloud.kit.postgres import EmbeddedPostgres
@@ -125,6 +125,7 @@ def build(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(HeadAsGet)
     install_problems(app)
     app.include_router(health_router(running.checks()))
     for name in contexts:

@@ -93,7 +93,7 @@ def _add_serve(commands: _Commands) -> None:
     serve.add_argument(
         "--http",
         metavar="HOST:PORT",
-        help="where to listen; port 0 takes a free one (default 127.0.0.1:18080 or the next free)",
+        help="where to listen; port 0 takes a free one (default 127.0.0.1:8080 or the next free)",
     )
 
 
@@ -120,10 +120,18 @@ def _add_telemetry(commands: _Commands) -> None:
     export = _add(actions, "export", "write every reading of a device", _EXPORT_EXAMPLES)
     export.add_argument("--device", required=True, metavar="ID", help="the device")
     export.add_argument(
-        "--from", dest="since", type=moment, metavar="TIME", help="first corrected time"
+        "--from",
+        dest="since",
+        type=moment,
+        metavar="TIME",
+        help="first corrected time; UTC when no zone is given",
     )
     export.add_argument(
-        "--to", dest="until", type=moment, metavar="TIME", help="corrected time to stop before"
+        "--to",
+        dest="until",
+        type=moment,
+        metavar="TIME",
+        help="corrected time to stop before; UTC when no zone is given",
     )
     export.add_argument(
         "--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="default jsonl"

@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
+from shlex import quote
 from typing import IO, TYPE_CHECKING
 
 import psycopg
@@ -13,6 +15,7 @@ import psycopg
 from cloud.kit.clock import SystemClock, rfc3339
 from cloud.kit.db import Db, connect
 from cloud.kit.engine import EngineError
+from cloud.kit.folder import trouble_with
 from cloud.kit.migrations import MigrationError
 from cloud.kit.settings import CloudSettings, database_for, host_and_port
 
@@ -79,8 +82,7 @@ def _add_device(arguments: argparse.Namespace) -> int:
         return _say(
             f"{arguments.out} exists; choose another, or overwrite it with --force", TROUBLE
         )
-    with _database(settings) as db:
-        fresh = enrol(db, arguments.id, arguments.battery, SystemClock().now())
+    _check_writable(arguments.out)
     broker = _broker(settings)
     text = agent_config.render(
         arguments.id,
@@ -91,10 +93,14 @@ def _add_device(arguments: argparse.Namespace) -> int:
         ),
         file_name=arguments.out.name,
     )
-    agent_config.write(arguments.out, text, overwrite=arguments.force)
+    with _database(settings) as db, db.transaction():
+        fresh = enrol(db, arguments.id, arguments.battery, SystemClock().now())
+        # A file that cannot be written takes the enrolment back.
+        agent_config.write(arguments.out, text, overwrite=arguments.force)
     said = "enrolled" if fresh else "was enrolled already"
     sys.stdout.write(
-        f"{arguments.id} {said}; start it with `mobility-edge run --config {arguments.out}`\n"
+        f"{arguments.id} {said}; start it with"
+        f" `mobility-edge run --config {quote(str(arguments.out))}`\n"
     )
     return DONE
 
@@ -102,7 +108,7 @@ def _add_device(arguments: argparse.Namespace) -> int:
 def _list_devices(arguments: argparse.Namespace) -> int:
     from cloud.devices.api import devices
 
-    with _database(CloudSettings.from_env(data_dir=arguments.data_dir)) as db:
+    with _database(_existing(arguments)) as db:
         found = devices(db, SystemClock().now())
     if arguments.json:
         rows = [asdict(device) for device in found]
@@ -123,8 +129,10 @@ def _export(arguments: argparse.Namespace) -> int:
     from cloud.telemetry.api import readings
     from cloud.telemetry.export import WRITERS, Quarantined
 
+    if None not in (arguments.since, arguments.until) and arguments.since >= arguments.until:
+        raise UsageError("--to must be later than --from; exchange or correct them")
     left_out = Quarantined()
-    with _database(CloudSettings.from_env(data_dir=arguments.data_dir)) as db:
+    with _database(_existing(arguments)) as db:
         if not is_enrolled(db, arguments.device):
             return _say(
                 f"{arguments.device} is not enrolled; `mobility-cloud devices list` shows who is",
@@ -154,6 +162,31 @@ _COMMANDS = {
     "telemetry export": _export,
     "doctor": _doctor,
 }
+
+
+def _existing(arguments: argparse.Namespace) -> CloudSettings:
+    """Return the settings of a command that only reads: it must not make a database to read."""
+    settings = CloudSettings.from_env(data_dir=arguments.data_dir)
+    folder = settings.data_dir
+    if settings.database_url is None:
+        trouble = trouble_with(folder)
+        if trouble is None and not (folder / "postgres").is_dir():
+            trouble = "holds no database"
+        if trouble is not None:
+            raise EngineError(
+                f"{folder} {trouble}; name the folder of your cloud with --data-dir,"
+                " or its database with DATABASE_URL"
+            )
+    return settings
+
+
+def _check_writable(path: Path) -> None:
+    """Raise OSError, before anything is made or started, when a file cannot be written."""
+    is_new = not path.exists()
+    with path.open("ab"):
+        pass
+    if is_new:
+        path.unlink()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 
 import psycopg
 
@@ -18,7 +19,7 @@ from cloud.kit.clock import SystemClock, rfc3339
 from cloud.kit.db import Db, connect
 from cloud.kit.engine import Engine, EngineError
 from cloud.kit.events import backlog, held
-from cloud.kit.folder import port_is_free
+from cloud.kit.folder import port_is_free, trouble_with
 from cloud.kit.migrations import MigrationError, pending
 from cloud.kit.nats import Broker, EmbeddedNats, binary
 from cloud.kit.postgres import EmbeddedPostgres
@@ -92,9 +93,8 @@ def _installed(part: str, find: Callable[[], Path]) -> Finding:
 def _folder(settings: CloudSettings) -> Iterator[Finding]:
     folder = settings.data_dir.resolve()
     if not folder.is_dir():
-        yield Finding(
-            "data folder", ok=False, found=f"{folder} does not exist", next_step=_start(settings)
-        )
+        found = f"{folder} {trouble_with(folder)}"
+        yield Finding("data folder", ok=False, found=found, next_step=_start(settings))
         return
     free = shutil.disk_usage(folder).free
     enough = free >= _MIN_FREE_BYTES
@@ -120,12 +120,17 @@ def _database(settings: CloudSettings, contexts: Sequence[str]) -> Iterator[Find
 
 
 def _running_postgres(settings: CloudSettings) -> str:
-    if not settings.data_dir.is_dir():
-        raise EngineError("not running: there is no data folder yet")
-    server = EmbeddedPostgres(settings.data_dir)
+    server = EmbeddedPostgres(_known_folder(settings))
     if not server.serves():
         raise EngineError(f"not running{_ports_note(server)}")
     return server.dsn
+
+
+def _known_folder(settings: CloudSettings) -> Path:
+    """Return the data folder when there is one: looking at an engine of another makes files."""
+    if (trouble := trouble_with(settings.data_dir)) is not None:
+        raise EngineError(f"not running: {settings.data_dir} {trouble}")
+    return settings.data_dir
 
 
 def _ports_note(engine: Engine) -> str:
@@ -208,9 +213,7 @@ def _broker(settings: CloudSettings) -> Iterator[Finding]:
 
 
 def _running_nats(settings: CloudSettings) -> Broker:
-    if not settings.data_dir.is_dir():
-        raise EngineError("not running: there is no data folder yet")
-    server = EmbeddedNats(settings.data_dir)
+    server = EmbeddedNats(_known_folder(settings))
     if not server.ports or not server.serves():
         raise EngineError(f"not running{_ports_note(server)}")
     return server.broker
@@ -281,7 +284,10 @@ def _serving(settings: CloudSettings) -> Finding:
 
 
 def _start(settings: CloudSettings) -> str:
-    return f"start it with `mobility-cloud serve --data-dir {settings.data_dir}` or `make demo`"
+    folder = settings.data_dir
+    if folder.exists() and not folder.is_dir():
+        return "name a folder with --data-dir"
+    return f"start it with `mobility-cloud serve --data-dir {quote(str(folder))}` or `make demo`"
 
 
 def _trouble(part: str, trouble: Exception, next_step: str = "") -> Finding:

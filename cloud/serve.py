@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from cloud.kit.runfile import AlreadyServedError, only_server, remove_runfile, w
 from cloud.kit.settings import DEFAULT_HTTP_PORT, CloudSettings
 
 _BACKLOG = 1024
+_PORT_ATTEMPTS = 20
 _GRACE_S = 3
 _INTERRUPTED = 130
 
@@ -59,7 +61,7 @@ def serve(settings: CloudSettings, *, promise: Promise | None = None) -> int:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         tells = _hold_folder(settings, stack)
-        listener = stack.enter_context(_listen(settings))
+        listener = stack.enter_context(_listen(settings, first=tells))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             process = _Process(settings, listener, ", ".join(contexts), tells=tells)
             return runner.run(process.run(promise))
@@ -152,21 +154,39 @@ def _hold_folder(settings: CloudSettings, stack: contextlib.ExitStack) -> bool:
     return True
 
 
-def _listen(settings: CloudSettings) -> socket.socket:
-    host, port = settings.http_host, settings.http_port
-    if port is None:
-        folder = DataFolder(settings.data_dir)
-        port = folder.choose_ports("http", {"port": DEFAULT_HTTP_PORT})["port"]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listen(settings: CloudSettings, *, first: bool) -> socket.socket:
+    """Listen where told, else on last time's port or the next free one, kept by the folder."""
+    host, attempts = settings.http_host, 0
+    while True:
+        port = settings.http_port if settings.http_port is not None else _choose(settings, first)
+        try:
+            return _bound(host, port)
+        except OSError as trouble:
+            # A chosen port may be lost to somebody faster; one that was asked for is not changed.
+            attempts += 1
+            lost = settings.http_port is None and trouble.errno == errno.EADDRINUSE
+            if lost and attempts < _PORT_ATTEMPTS:
+                continue
+            raise BusyPortError(
+                f"cannot listen on {host}:{port} ({trouble.strerror or trouble});"
+                " choose another with --http HOST:PORT, or stop what uses it"
+            ) from trouble
+
+
+def _choose(settings: CloudSettings, first: bool) -> int:
+    """Return a free port; a process beside the first one must not take over its choice."""
+    folder = DataFolder(settings.data_dir)
+    ports = folder.choose_ports("http" if first else "http_beside", {"port": DEFAULT_HTTP_PORT})
+    return ports["port"]
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
-    except OSError as trouble:
+    except OSError:
         listener.close()
-        raise BusyPortError(
-            f"cannot listen on {host}:{port} ({trouble.strerror or trouble});"
-            " choose another with --http HOST:PORT, or stop what uses it"
-        ) from trouble
+        raise
     return listener

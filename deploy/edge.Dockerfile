@@ -1,7 +1,7 @@
 # docker build --file deploy/edge.Dockerfile --tag mobility-edge .
 FROM python:3.11-slim
 WORKDIR /opt/mobility
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY requirements/edge.lock requirements/
 COPY protocol protocol
 COPY edge edge

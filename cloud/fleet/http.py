@@ -12,11 +12,12 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from cloud.fleet import api
 from cloud.fleet.live import Live
-from cloud.kit.http import Moment, Problem, told_problems
+from cloud.kit.http import Moment, Number, Problem, told_problems
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"])
 
-VehicleId = Annotated[str, Path(pattern="^[a-z0-9-]{3,36}$")]
+_ID = "^[a-z0-9-]{3,36}$"
+VehicleId = Annotated[str, Path(pattern=_ID)]
 
 _HEARTBEAT_S = 10
 _PATIENCE_S = 30
@@ -34,11 +35,11 @@ class VehicleBody(BaseModel):
     connected: bool
     last_signal_at: Moment | None
     age_s: float | None
-    soc_pct: float | None
-    voltage_v: float | None
-    current_a: float | None
-    temperature_c: float | None
-    values: dict[str, float]
+    soc_pct: Number | None
+    voltage_v: Number | None
+    current_a: Number | None
+    temperature_c: Number | None
+    values: dict[str, Number]
 
 
 @router.get("/vehicles")
@@ -55,33 +56,44 @@ def vehicle(request: Request, vehicle_id: VehicleId) -> VehicleBody:
     with request.app.state.pool.connection() as db:
         found = api.vehicle(db, vehicle_id, request.app.state.clock.now())
     if found is None:
-        raise Problem(
-            404,
-            "There is no such vehicle",
-            f"{vehicle_id!r} is not in the fleet; GET /api/v1/vehicles lists those that are",
-        )
+        raise _unknown(vehicle_id)
     return VehicleBody.model_validate(found)
 
 
 @router.get(
     "/live",
     response_class=EventSourceResponse,
-    responses={200: {"content": {"text/event-stream": {}}}, **told_problems(422)},
+    responses={200: {"content": {"text/event-stream": {}}}, **told_problems(404, 422)},
 )
 async def live(
     request: Request,
-    vehicle: Annotated[str | None, Query(description="only this vehicle")] = None,
+    vehicle: Annotated[str | None, Query(pattern=_ID, description="only this vehicle")] = None,
 ) -> EventSourceResponse:
     """Stream `vehicle` events: all vehicles first, then each one whenever it changes.
 
     The data of an event is what the list of vehicles holds for it. A `tick` comes every ten
     seconds, so that silence means a lost connection.
     """
+    if vehicle is not None and not await asyncio.to_thread(_is_known, request, vehicle):
+        raise _unknown(vehicle)
     return EventSourceResponse(
         _events(request.app.state.live, vehicle),
         ping=_HEARTBEAT_S,
         ping_message_factory=lambda: ServerSentEvent("{}", event="tick"),
         send_timeout=_PATIENCE_S,
+    )
+
+
+def _is_known(request: Request, vehicle_id: str) -> bool:
+    with request.app.state.pool.connection() as db:
+        return api.is_vehicle(db, vehicle_id)
+
+
+def _unknown(vehicle_id: str) -> Problem:
+    return Problem(
+        404,
+        "There is no such vehicle",
+        f"{vehicle_id!r} is not in the fleet; GET /api/v1/vehicles lists those that are",
     )
 
 

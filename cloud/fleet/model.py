@@ -35,7 +35,8 @@ class VehicleView:
         voltage_v: pack voltage, volt.
         current_a: pack current, ampere; positive while charging.
         temperature_c: the warmest battery sensor, degrees Celsius.
-        values: latest value of every signal, by VSS name.
+        values: latest value of every signal, by VSS name. Those that are a minute older than the
+            newest signal are left out, here and above.
     """
 
     id: str

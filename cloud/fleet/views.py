@@ -1,17 +1,18 @@
 """A vehicle as people see it: our row, its device's connection, its last state, in one."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cloud.devices.api import Connection, connections
 from cloud.fleet import store
 from cloud.fleet.model import Vehicle, VehicleView
 from cloud.kit.db import Db
 from cloud.telemetry import api as telemetry
-from cloud.telemetry.api import LastState
+from cloud.telemetry.api import LastState, Latest
 
 _TEMPERATURES = tuple(f"temperature_{number}_c" for number in range(1, 9))
 _SHOWN_DIGITS = 1
+_SILENT = timedelta(seconds=60)
 
 
 def vehicles(db: Db, now: datetime) -> list[VehicleView]:
@@ -28,11 +29,19 @@ def vehicle(db: Db, vehicle_id: str, now: datetime) -> VehicleView | None:
     return _views([found], connections(db, now, ids), telemetry.last(db, ids), now)[0]
 
 
+def is_vehicle(db: Db, vehicle_id: str) -> bool:
+    """Tell whether a vehicle is in the fleet."""
+    return store.vehicle(db, vehicle_id) is not None
+
+
 def view(vehicle: Vehicle, connected: bool, state: LastState | None, now: datetime) -> VehicleView:
-    """Return one vehicle with what is known of it; `state` is None before its first signal."""
-    latest = {} if state is None else state.latest
-    values = {key: found.value for key, found in latest.items()}
+    """Return one vehicle with what is known of it; `state` is None before its first signal.
+
+    A value a minute older than the newest signal is left out: its sensor no longer says anything.
+    """
     at = None if state is None else state.at
+    latest = {} if state is None or at is None else _current(state.latest, at)
+    values = {key: found.value for key, found in latest.items()}
     return VehicleView(
         id=vehicle.id,
         name=vehicle.name,
@@ -47,6 +56,10 @@ def view(vehicle: Vehicle, connected: bool, state: LastState | None, now: dateti
         temperature_c=max((values[key] for key in _TEMPERATURES if key in values), default=None),
         values={found.signal.name: found.value for found in latest.values()},
     )
+
+
+def _current(latest: Mapping[str, Latest], at: datetime) -> dict[str, Latest]:
+    return {key: found for key, found in latest.items() if at - found.at <= _SILENT}
 
 
 def _views(

@@ -264,15 +264,34 @@ class Engine(ABC):
             pause_s = min(pause_s, _WATCH_EVERY_S)
             if self.alive():
                 continue
+            ended, noticed_s = self._ending(), time.monotonic()
             try:
                 self._relaunch()
-            except (EngineError, OSError):
+            except (EngineError, OSError) as trouble:
                 pause_s = min(max(pause_s * 2, 0.5), _BACKOFF_MAX_S)
-                log.exception("%s died and does not start; trying again", self.title)
+                log.error(  # noqa: TRY400 - one calm line; the engine's own log has the rest
+                    "%s %s and does not start again (%s); next attempt in %.1f s",
+                    self.title,
+                    ended,
+                    trouble,
+                    pause_s,
+                )
             else:
                 pause_s = _WATCH_EVERY_S
                 ENGINE_RESTARTS.labels(self.name).inc()
-                log.warning("%s died and was started again (pid %s)", self.title, self._pid)
+                log.warning(
+                    "%s %s; started again on the same ports in %.2f s",
+                    self.title,
+                    ended,
+                    time.monotonic() - noticed_s,
+                )
+
+    def _ending(self) -> str:
+        """Say how the child ended, as far as its parent was told."""
+        code = None if self._child is None else self._child.poll()
+        if code is None:
+            return "ended"
+        return f"ended (killed by signal {-code})" if code < 0 else f"ended (exit code {code})"
 
     def __enter__(self) -> Self:
         self._start()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _LAST_PORT = 65_535
+_SECRETS = "secrets.json"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -39,6 +40,15 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
+def trouble_with(path: Path) -> str | None:
+    """Say why this is no data folder of a cloud; None when it is one. Makes nothing."""
+    if not path.exists():
+        return "does not exist"
+    if not path.is_dir():
+        return "is not a folder"
+    return None if (path / _SECRETS).is_file() else "is no data folder of a cloud"
+
+
 class DataFolder:
     """One folder, private to its owner, made on first use.
 
@@ -52,10 +62,10 @@ class DataFolder:
     def secret(self, name: str) -> str:
         """Return a generated password: the same one for this folder for ever."""
         with self.locked("secrets"):
-            known = self._read("secrets.json")
+            known = self._read(_SECRETS)
             if name not in known:
                 known[name] = secrets.token_urlsafe(24)
-                self._write("secrets.json", known)
+                self._write(_SECRETS, known)
             return str(known[name])
 
     def ports(self, engine: str) -> dict[str, int]:

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import PlainSerializer
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import PlainSerializer, WithJsonSchema
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.kit.clock import rfc3339
 from cloud.kit.metrics import exposition
@@ -25,6 +26,9 @@ _CHECK_TIMEOUT_S = 2.0
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 """A time in a response body, as our surfaces show it: RFC 3339, UTC, milliseconds."""
+
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+"""A signal's value in a response body: whole where the catalogue counts in whole numbers."""
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -121,7 +125,10 @@ def install_problems(app: FastAPI) -> None:
     async def _refused(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         detail = error.detail if error.detail != title else _advice(error.status_code, request)
-        return Problem(error.status_code, title, detail, headers=error.headers).response(request)
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return Problem(error.status_code, title, detail, headers=headers).response(request)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, _: Exception) -> Response:
@@ -132,6 +139,33 @@ def install_problems(app: FastAPI) -> None:
         ).response(request)
 
 
+class HeadAsGet:
+    """Answers HEAD wherever GET is answered: the same headers, no body, no stream kept open."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        answered = False
+
+        async def until_answered() -> Message:
+            return {"type": "http.disconnect"} if answered else await receive()
+
+        async def headers_only(message: Message) -> None:
+            nonlocal answered
+            if message["type"] != "http.response.start":
+                return
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+            answered = True
+
+        await self._app({**scope, "method": "GET"}, until_answered, headers_only)
+
+
 def health_router(checks: Sequence[ReadinessCheck]) -> APIRouter:
     """Return `/healthz` (the process runs), `/readyz` (all checks pass, else 503), `/metrics`."""
     router = APIRouter(tags=["health"])
@@ -140,7 +174,7 @@ def health_router(checks: Sequence[ReadinessCheck]) -> APIRouter:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/readyz")
+    @router.get("/readyz", responses={503: {"description": "what is not there, by check"}})
     async def readyz() -> Response:
         results = dict(await asyncio.gather(*map(_checked, checks)))
         ready = all(trouble is None for trouble in results.values())
@@ -150,7 +184,7 @@ def health_router(checks: Sequence[ReadinessCheck]) -> APIRouter:
         }
         return JSONResponse(document, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    @router.get("/metrics", response_class=Response)
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         body, media_type = exposition()
         return Response(body, media_type=media_type)

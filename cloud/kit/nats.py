@@ -28,6 +28,7 @@ _TOPIC_SLACK_BYTES = 1_024
 # MQTT needs JetStream for its sessions; with QoS 0 and clean sessions almost nothing lies there.
 _STORE_MEMORY_BYTES = 64_000_000
 _STORE_FILE_BYTES = 1_000_000_000
+_STORE = "jetstream"
 _DEVICE_PERMISSIONS: Mapping[str, Any] = {
     "publish": {"allow": ["s.*.*", "f.*.*", "mc.1.*.status"]},
     "subscribe": {"allow": ["mc.1.*.ack", "mc.1.*.cmd", "mc.1.*.twin", "$MQTT.sub.>"]},
@@ -57,7 +58,7 @@ class EmbeddedNats(Engine):
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir)
         self.home = self.folder.path / "nats"
-        self.store = self.home / "jetstream"
+        self.store = self.home / _STORE
 
     @property
     def mqtt_host(self) -> str:
@@ -150,7 +151,10 @@ class EmbeddedNats(Engine):
         return ours and all(map(_listens, self.ports.values()))
 
     def _config(self) -> str:
-        """Return the configuration; NATS reads JSON, whose quoting has no surprises."""
+        """Return the configuration: JSON, of which NATS reads all but escaped code points.
+
+        It names no folder, since the server stands in its own: any path will do.
+        """
         host = "127.0.0.1"
         user = {"user": CLOUD_USER, "password": self._password(CLOUD_USER)}
         device = {
@@ -166,7 +170,7 @@ class EmbeddedNats(Engine):
             "write_deadline": "2s",
             "mqtt": {"host": host, "port": self.ports["mqtt"]},
             "jetstream": {
-                "store_dir": str(self.store),
+                "store_dir": _STORE,
                 "max_mem": _STORE_MEMORY_BYTES,
                 "max_file": _STORE_FILE_BYTES,
             },
@@ -176,7 +180,7 @@ class EmbeddedNats(Engine):
                 "mc.1.*.fact": f"f.{{{{partition({PARTITIONS},1)}}}}.{{{{wildcard(1)}}}}",
             },
         }
-        return json.dumps(config, indent=2) + "\n"
+        return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
 
 
 def binary() -> Path:

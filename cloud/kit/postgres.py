@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import ClassVar
 
 import psycopg
@@ -234,16 +235,17 @@ def _other_major(data: Path, found: str, account: Account | None) -> str:
         f"setpriv --reuid={account.uid} --regid={account.gid} --clear-groups " if account else ""
     )
     control = f'{become}"$OLD/pg_ctl" -D /proc/self/cwd'
-    read = f"""import json; print(json.load(open("{folder / "secrets.json"}"))["postgres"])"""
+    read = f"import json; print(json.load(open({str(folder / 'secrets.json')!r}))['postgres'])"
+    ask = f"python3 -c {quote(read)}"
     server = f"-h 127.0.0.1 -p 15999 -U {USER}"
     steps = (
-        f"cd {data}",
+        f"cd {quote(str(data))}",
         f"{control} -w -o '-p 15999 -h 127.0.0.1 -k \"\"' -l /dev/null start",
-        f"PGPASSWORD=$(python3 -c '{read}') \"$OLD/pg_dump\" {server} -f {dump} {DATABASE}",
+        f'PGPASSWORD=$({ask}) "$OLD/pg_dump" {server} -f {quote(str(dump))} {DATABASE}',
         f"{control} -m fast stop",
-        f"cd {folder}",
-        f"mv {data} {data}-{found}",
-        f"{sys.executable} -m cloud.kit.restore {folder} {dump}",
+        f"cd {quote(str(folder))}",
+        f"mv {quote(str(data))} {quote(f'{data}-{found}')}",
+        f"{quote(sys.executable)} -m cloud.kit.restore {quote(str(folder))} {quote(str(dump))}",
     )
     return (
         f"{data} was written by Postgres {found} and this is Postgres {major_version()}; move it "

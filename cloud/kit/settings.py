@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cloud.kit.nats import Broker
 
 DEFAULT_DATA_DIR = Path(".demo")
-DEFAULT_HTTP_PORT = 18_080
+DEFAULT_HTTP_PORT = 8_080
 _MQTT_PORT = 1_883
 
 
@@ -72,7 +72,7 @@ def host_and_port(text: str) -> tuple[str, int]:
     """Split `HOST:PORT`; raises ValueError with an example."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the last port
-        raise ValueError(f"{text!r} is not HOST:PORT; write for example 127.0.0.1:18080")
+        raise ValueError(f"{text!r} is not HOST:PORT; write for example 127.0.0.1:8080")
     return host.strip("[]"), int(port)
 
 

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import zstandard
 
 from cloud.devices.batch import Arrival
@@ -39,15 +40,20 @@ def signals(
 
 
 def facts(
-    first: int = 1, kinds: Sequence[str] = ("battery.offline",), *, epoch: int = EPOCH
+    first: int = 1,
+    kinds: Sequence[str] = ("battery.offline",),
+    *,
+    epoch: int = EPOCH,
+    start_ms: int = NOON_MS - 5_000,
+    offset_ms: int = 0,
 ) -> bytes:
     return seal_facts(
         epoch=epoch,
         first_seq=first,
         floor_seq=1,
         boot_id=7,
-        clock_offset_ms=0,
-        t0_ms=NOON_MS - 5_000,
+        clock_offset_ms=offset_ms,
+        t0_ms=start_ms,
         facts=[Fact(kind, 1, index * 10, 1_000, {"n": index}) for index, kind in enumerate(kinds)],
     )
 
@@ -69,6 +75,14 @@ def bomb() -> bytes:
     header_end = _split(payload)[1]
     start = bytes((payload[0], payload[1] | 0b1000, 0)) + payload[3:header_end]
     return resealed(start + body, b"", b"")
+
+
+def hostile(first: int = 1, *, columns: int = 200) -> bytes:
+    """Return a segment of under 1 kB that opens to 4,096 values of each of many unknown signals."""
+    body = msgspec.msgpack.encode([[0] * 4095, {i: [0] * 4096 for i in range(900, 900 + columns)}])
+    payload = signals(first, 4096, columns={1: [5] * 4096})
+    start = bytes((payload[0], payload[1], 0)) + payload[3 : _split(payload)[1]]
+    return resealed(start + zstandard.compress(body), b"", b"")
 
 
 def resealed(payload: bytes, old: bytes, new: bytes) -> bytes:

@@ -1,14 +1,16 @@
 """`mobility-cloud` as a person types it; the database is real."""
 
 import json
+import logging
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cloud.cli import main
+from cloud.cli import main, moment
 from cloud.devices.commit import Parts, commit_batch
 from cloud.devices.opening import open_all
 from cloud.kit.db import connect
@@ -34,6 +36,17 @@ def _elsewhere(
         "MOBILITY_DATA_DIR": str(tmp_path / "data"),
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def _logs_as_before() -> Iterator[None]:
+    """Take back the log that a command set up in this process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
 
 
 def add(out: Path, device_id: str = "mine-001", *more: str, battery: str = "jbd_uart") -> int:
@@ -127,6 +140,7 @@ def test_an_export_of_a_stranger_says_what_to_do(capsys: Captured) -> None:
     assert "mobility-cloud devices list" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("_logs_as_before")
 def test_a_path_that_cannot_be_used_is_named(capsys: Captured) -> None:
     assert main(["serve", "--data-dir", "/proc/nowhere"]) == 1
     assert "cannot use /proc/nowhere (no such file or directory)" in capsys.readouterr().err
@@ -170,3 +184,74 @@ def test_without_any_engine_running_the_data_folder_lends_its_own(
     assert main(["devices", "list"]) == 0
     assert "fresh-001" in capsys.readouterr().out
     assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("out", ["nowhere/mine.toml", "", "full"])
+def test_a_file_that_cannot_be_written_leaves_nothing_enrolled(
+    tmp_path: Path, capsys: Captured, out: str
+) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    assert add(tmp_path / out, "lost-001", "--force") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("mobility-cloud: ")
+    assert err.count("\n") == 1
+    assert main(["devices", "list"]) == 0
+    assert "lost-001" not in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_written_is_noticed_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.delenv("NATS_URL")
+    assert add(tmp_path / "nowhere" / "mine.toml") == 1
+    assert f"cannot use {tmp_path}/nowhere/mine.toml (no such file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["devices", "list"], ["telemetry", "export", "--device", "x"]])
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("typo", "does not exist"),
+        ("file", "is not a folder"),
+        ("empty", "is no data folder of a cloud"),
+        ("broker", "holds no database"),
+    ],
+)
+def test_a_mistyped_data_folder_is_refused_and_nothing_is_made(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    command: list[str],
+    folder: str,
+    words: str,
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    DataFolder(tmp_path / "broker").secret("nats_cloud")
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*command, "--data-dir", str(tmp_path / folder)]) == 1
+    err = capsys.readouterr().err
+    assert f"{tmp_path / folder} {words}; name the folder of your cloud" in err
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("until", ["2026-07-01T11:59:59", "2026-07-01T12:00:00Z", "2026-07-01"])
+def test_an_export_that_ends_before_it_begins_is_a_usage_error(
+    capsys: Captured, until: str
+) -> None:
+    span = ["--from", "2026-07-01T12:00:00Z", "--to", until]
+    assert main(["telemetry", "export", "--device", "out-001", *span]) == 2
+    assert "--to must be later than --from" in capsys.readouterr().err
+
+
+def test_a_time_without_a_zone_is_utc_and_the_help_says_so(capsys: Captured) -> None:
+    assert moment("2026-07-01T12:00:00") == moment("2026-07-01T14:00:00+02:00")
+    assert moment("2026-07-01") == moment("2026-07-01T00:00:00Z")
+    with pytest.raises(SystemExit, match="0"):
+        main(["telemetry", "export", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("UTC when no zone is given") == 2

@@ -133,3 +133,20 @@ def test_the_command_prints_and_fails_when_something_is_wrong(
 def test_all_well_is_said_and_succeeds() -> None:
     well = [doctor.Finding("heart", ok=True, found="beats")]
     assert doctor.report(well, as_json=False) == "ok  heart  beats\nAll is well.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("none", "does not exist"), ("file", "is not a folder")]
+)
+def test_what_is_no_folder_is_called_what_it_is(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "file").touch()
+    found = findings(CloudSettings(data_dir=tmp_path / name))["data folder"]
+    assert (found.ok, found.found) == (False, f"{tmp_path / name} {words}")
+    assert ("serve" in found.next_step) == (name == "none")
+
+
+def test_a_folder_of_somebody_else_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "theirs").touch()
+    found = findings(CloudSettings(data_dir=tmp_path))
+    assert f"{tmp_path} is no data folder of a cloud" in found["postgres"].found
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]

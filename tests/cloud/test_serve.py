@@ -4,11 +4,13 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,12 @@ import pytest
 from cloud.devices import api as devices
 from cloud.devices.link import connect_link
 from cloud.kit.db import connect
+from cloud.kit.folder import DataFolder
 from cloud.kit.nats import EmbeddedNats
+from cloud.kit.settings import DEFAULT_HTTP_PORT, CloudSettings
+from cloud.serve import _listen
 from protocol.messages import Hello, LaneState, encode
+from protocol.signals import BY_KEY
 from protocol.topics import subject
 from tests.cloud.sealed import EPOCH_HEX, signals, spoiled
 
@@ -48,11 +54,13 @@ class Served:
 
 @contextlib.contextmanager
 def serving(
-    dsn: str, nats: EmbeddedNats, data_dir: Path, *contexts: str, http: str = "127.0.0.1:0"
+    dsn: str, nats: EmbeddedNats, data_dir: Path, *contexts: str, http: str | None = "127.0.0.1:0"
 ) -> Iterator[Served]:
     command = [sys.executable, "-m", "cloud", "serve", *contexts]
+    if http is not None:
+        command += ["--http", http]
     with subprocess.Popen(
-        [*command, "--data-dir", str(data_dir), "--http", http],
+        [*command, "--data-dir", str(data_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -131,11 +139,16 @@ def test_a_device_shows_its_link_and_what_is_committed(served: Served, device: s
     assert (lane["epoch"], lane["through_seq"], lane["have"]) == (EPOCH_HEX, 10, [])
 
 
-@pytest.mark.usefixtures("since")
-def test_a_vehicle_appears_with_its_values(served: Served, device: str) -> None:
+def until_listed(served: Served, device: str) -> None:
+    """Wait for fleet to hear of the device; hold what it enrolled with."""
     for _ in range(100):
         if served.get(f"/api/v1/vehicles/{device}").status_code == 200:
-            break
+            return
+
+
+@pytest.mark.usefixtures("since")
+def test_a_vehicle_appears_with_its_values(served: Served, device: str) -> None:
+    until_listed(served, device)
     found = served.get(f"/api/v1/vehicles/{device}").json()
     assert (found["voltage_v"], found["soc_pct"], found["connected"]) == (36.12, 80.5, True)
     assert one(served.get("/api/v1/vehicles").json(), device).keys() == found.keys()
@@ -175,6 +188,8 @@ def test_a_range_answers_to_both_names_of_a_signal(
             422,
             "later than",
         ),
+        ("/api/v1/live", {"vehicle": "nope"}, 404, "lists those that are"),
+        ("/api/v1/live", {"vehicle": "\0"}, 422, "vehicle"),
         ("/api/v1/nothing", {}, 404, "/docs"),
     ],
 )
@@ -194,6 +209,7 @@ def test_errors_are_problem_documents_that_say_what_to_do(
 async def test_the_live_stream_shows_all_vehicles_and_then_a_change(
     served: Served, device: str, nats: EmbeddedNats
 ) -> None:
+    until_listed(served, device)
     async with (
         httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client,
         client.stream("GET", "/api/v1/live", params={"vehicle": device}) as stream,
@@ -205,7 +221,50 @@ async def test_the_live_stream_shows_all_vehicles_and_then_a_change(
         await send(nats, device, signals(11, 1, start_ms=now_ms(), columns={1: [4_044]}))
         while (found := await next_vehicle(lines))["voltage_v"] != 40.44:
             assert found["id"] == device
-        assert found.keys() == served.get(f"/api/v1/vehicles/{device}").json().keys()
+        listed = served.get(f"/api/v1/vehicles/{device}").json()
+        assert found.keys() == listed.keys()
+
+
+@pytest.mark.usefixtures("since")
+async def test_numbers_are_written_alike_everywhere(
+    served: Served, device: str, nats: EmbeddedNats
+) -> None:
+    until_listed(served, device)
+    cycles = BY_KEY["cycles"]
+    columns = {cycles.id: [181], BY_KEY["voltage_v"].id: [3_600]}
+    await send(nats, device, signals(11, 1, start_ms=now_ms(), columns=columns))
+    async with (
+        httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client,
+        client.stream("GET", "/api/v1/live", params={"vehicle": device}) as stream,
+    ):
+        streamed = await next_vehicle(stream.aiter_lines())
+    listed = one(served.get("/api/v1/vehicles").json(), device)
+    last = served.get(f"/api/v1/telemetry/{device}/last").json()["values"][cycles.name]["value"]
+    (point,) = served.get(f"/api/v1/telemetry/{device}/range", signal="cycles").json()["points"]
+    numbers = [streamed["values"][cycles.name], listed["values"][cycles.name], last, point["max"]]
+    assert json.dumps(numbers) == "[181, 181, 181, 181]"
+    assert json.dumps([streamed["voltage_v"], listed["voltage_v"]]) == "[36.0, 36.0]"
+
+
+@pytest.mark.usefixtures("since")
+def test_head_works_wherever_get_does(served: Served, device: str) -> None:
+    until_listed(served, device)
+    style = re.findall(r'"(/static/[^"]+/app\.css)"', served.get("/").text)
+    paths = ["/", "/docs", f"/vehicles/{device}", *style, "/openapi.json"]
+    paths += ["/healthz", "/readyz", "/metrics", "/api/v1/devices", "/api/v1/vehicles"]
+    paths += [f"/api/v1/vehicles/{device}", f"/api/v1/telemetry/{device}/last"]
+    paths += [f"/api/v1/telemetry/{device}/range?signal=soc_pct", "/api/v1/live"]
+    assert style
+    found = {path: httpx.head(served.url + path, timeout=5).status_code for path in paths}
+    assert found == dict.fromkeys(paths, 200)
+    assert httpx.head(f"{served.url}/vehicles/nobody").status_code == 404
+    methods = {name for route in api_description(served).values() for name in route}
+    assert methods == {"get"}
+
+
+def api_description(served: Served) -> dict[str, dict[str, Any]]:
+    """Return the paths of the API's description."""
+    return dict(served.get("/openapi.json").json()["paths"])
 
 
 async def next_vehicle(lines: Any) -> dict[str, Any]:
@@ -229,7 +288,7 @@ def test_health_readiness_and_figures_are_there(served: Served) -> None:
 
 
 def test_the_description_of_the_api_lists_every_route(served: Served) -> None:
-    paths = served.get("/openapi.json").json()["paths"]
+    paths = api_description(served)
     assert {
         "/api/v1/devices",
         "/api/v1/live",
@@ -302,3 +361,37 @@ async def test_quarantined_segments_are_counted_where_people_look(
 ) -> None:
     await send(nats, device, spoiled(signals(1, 100)))
     assert one(served.get("/api/v1/devices").json(), device)["quarantined"] == 1
+
+
+def test_two_clouds_started_at_once_without_an_address_find_one_each(
+    dsn: str, nats: EmbeddedNats, tmp_path: Path
+) -> None:
+    def start(name: str) -> contextlib.AbstractContextManager[Served]:
+        return serving(dsn, nats, tmp_path / name, "fleet", http=None)
+
+    with ThreadPoolExecutor() as threads, contextlib.ExitStack() as stack:
+        found = list(threads.map(stack.enter_context, map(start, ("one", "two", "three"))))
+        ports = [DataFolder(each.data_dir).ports("http")["port"] for each in found]
+        assert [each.url for each in found] == [f"http://127.0.0.1:{port}" for port in ports]
+        assert len(set(ports)) == 3
+        assert min(ports) >= DEFAULT_HTTP_PORT
+
+
+def test_a_port_lost_between_choice_and_use_is_stepped_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as faster:
+        lost = faster.getsockname()[1]
+        offered = iter([lost, 0])
+        monkeypatch.setattr(
+            DataFolder, "choose_ports", lambda *_: {"port": next(offered)}, raising=True
+        )
+        with _listen(CloudSettings(data_dir=tmp_path), first=True) as listener:
+            assert listener.getsockname()[1] != lost
+
+
+def test_a_process_beside_the_first_leaves_its_port_alone(tmp_path: Path) -> None:
+    settings = CloudSettings(data_dir=tmp_path)
+    with _listen(settings, first=True) as first, _listen(settings, first=False) as beside:
+        assert first.getsockname() != beside.getsockname()
+        assert DataFolder(tmp_path).ports("http") == {"port": first.getsockname()[1]}

@@ -50,6 +50,7 @@ async def run_events(
 
     if not subscribers:
         return
+    logging.getLogger("pgqueuer").addFilter(_is_news)
     pauses_s = itertools.cycle(_PAUSES_S)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_trim_hourly(pool, clock), name="trim-events")
@@ -59,6 +60,15 @@ async def run_events(
             except (OSError, psycopg.Error, RuntimeError, FailingListenerError) as trouble:
                 log.warning("events wait for the database: %r", trouble)
                 await asyncio.sleep(next(pauses_s))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Keep what pgqueuer's tasks and buffers say of a lost connection out of the log.
+
+    The worker tells it once; what a buffer could not write is done again, which is harmless.
+    """
+    lost = record.exc_info is not None and isinstance(record.exc_info[1], psycopg.OperationalError)
+    return not lost and not record.getMessage().startswith("Shutdown flush failed")
 
 
 async def _trim_hourly(pool: Pool, clock: Clock) -> None:

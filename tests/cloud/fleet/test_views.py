@@ -73,5 +73,17 @@ def test_a_vehicle_shows_what_its_device_reported_last(db: Db) -> None:
     assert found.values[BY_KEY["current_a"].name] == -12.5
 
 
+def test_a_sensor_that_went_silent_does_not_look_alive(db: Db) -> None:
+    enrol(db)
+    commit(db, signals(1, 1, start_ms=NOON_MS - 61_000, columns={1: [3600], 8: [251], 9: [990]}))
+    commit(db, signals(2, 1, start_ms=NOON_MS - 60_000, columns={1: [3600], 8: [251], 10: [260]}))
+    commit(db, signals(3, 1, start_ms=NOON_MS, columns={1: [3600], 8: [252], 9: [None]}))
+    found = api.vehicle(db, DEVICE, NOON)
+    assert found is not None
+    assert found.temperature_c == 26.0
+    assert BY_KEY["temperature_2_c"].name not in found.values
+    assert telemetry.last(db)[DEVICE].latest["temperature_2_c"].value == 99.0
+
+
 def test_there_is_no_vehicle_without_a_device(db: Db) -> None:
     assert api.vehicle(db, "nobody", NOON) is None

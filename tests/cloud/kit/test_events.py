@@ -291,7 +291,9 @@ async def test_the_worker_waits_for_what_is_not_due(dsn: str, pool: Pool, ears: 
     assert SystemClock().now() >= now + timedelta(seconds=1)
 
 
-async def test_the_worker_outlives_a_cut_connection(dsn: str, pool: Pool, ears: Ears) -> None:
+async def test_the_worker_outlives_a_cut_connection_and_tells_it_once(
+    dsn: str, pool: Pool, ears: Ears, caplog: pytest.LogCaptureFixture
+) -> None:
     with pool.connection() as db:
         subscriber = subscribe(db, ears)
         async with at_work(dsn, pool, subscriber):
@@ -303,6 +305,8 @@ async def test_the_worker_outlives_a_cut_connection(dsn: str, pool: Pool, ears: 
             )
             publish(db, a_bell(2), at=SystemClock().now())
             await until(lambda: ears.heard == [1, 2])
+    told = [r.getMessage() for r in caplog.records if r.name != "psycopg.pool"]
+    assert [line.partition(":")[0] for line in told] == ["events wait for the database"]
 
 
 _DOOMED = """

@@ -1,13 +1,15 @@
 """HTTP manners: problem documents, readiness, metrics."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
-from cloud.kit.http import Problem, ReadinessCheck, health_router, install_problems
+from cloud.kit.http import HeadAsGet, Problem, ReadinessCheck, health_router, install_problems
 
 
 async def fine() -> str | None:
@@ -135,3 +137,51 @@ async def test_metrics_are_in_the_prometheus_text_format() -> None:
     response = await get(an_app(), "/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     assert "# TYPE mobility_engine_restarts_total counter" in response.text
+
+
+async def head(path: str) -> tuple[httpx.Response, httpx.Response]:
+    """Ask for the headers and for all; the body of the first was sent empty."""
+    app = an_app()
+
+    @app.get("/endless")
+    async def endless() -> StreamingResponse:
+        return StreamingResponse(forever(), media_type="text/plain")
+
+    @app.post("/only-post")
+    async def only_post() -> None: ...
+
+    app.add_middleware(HeadAsGet)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        asyncio.timeout(5),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        headers = await client.head(path)
+        return headers, headers if path == "/endless" else await client.get(path)
+
+
+async def forever() -> AsyncIterator[str]:
+    while True:
+        yield "and "
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/number?n=1", "/number?n=x", "/take", "/nothing", "/only-post"]
+)
+async def test_head_gives_the_headers_of_get_without_a_body(path: str) -> None:
+    headers, whole = await head(path)
+    assert (headers.status_code, headers.headers) == (whole.status_code, whole.headers)
+    assert (headers.content, whole.content != b"") == (b"", True)
+
+
+async def test_head_of_an_endless_stream_ends() -> None:
+    headers, _ = await head("/endless")
+    assert (headers.status_code, headers.content) == (200, b"")
+
+
+async def test_a_method_that_is_not_possible_tells_which_are() -> None:
+    transport = httpx.ASGITransport(an_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        refused = await client.post("/healthz")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")

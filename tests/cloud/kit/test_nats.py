@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import json
+import re
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
+from cloud.kit.engine import EngineError
 from cloud.kit.nats import PARTITIONS, EmbeddedNats
 from protocol.topics import MAX_PAYLOAD_BYTES
 
@@ -189,12 +193,12 @@ async def test_a_killed_server_is_watched_back_to_life_on_its_ports(own: Embedde
     assert own.ports == ports
 
 
-def test_a_second_launcher_adopts_the_running_server(own: EmbeddedNats) -> None:
+async def test_a_second_launcher_adopts_the_running_server(own: EmbeddedNats) -> None:
     second = EmbeddedNats(own.folder.path)
     second.start()
     assert (second.pid, second.url) == (own.pid, own.url)
     second.stop()
-    assert own.pid is None
+    await until(lambda: own.pid is None)
 
 
 def test_a_server_left_by_an_older_configuration_is_replaced(
@@ -206,3 +210,52 @@ def test_a_server_left_by_an_older_configuration_is_replaced(
     assert own.pid is None
     assert newer.pid is not None
     newer.stop()
+
+
+def test_any_folder_name_will_do(tmp_path: Path) -> None:
+    odd = tmp_path / 'dü "x" \\ ü\t$HOME #; {}'
+    with EmbeddedNats(odd) as server:
+        assert server.serves()
+        assert server.store.is_dir()
+    assert json.loads((odd / "nats" / "nats.conf").read_text())["jetstream"]
+
+
+def test_a_stranger_on_our_ports_is_not_taken_for_our_server(
+    own: EmbeddedNats, tmp_path: Path
+) -> None:
+    own.kill()
+    stranger = EmbeddedNats(tmp_path / "stranger")
+    stranger.folder.choose_ports(stranger.name, own.ports)
+    with stranger:
+        assert stranger.ports == own.ports
+        assert (stranger.serves(), own._is_ready()) == (True, False)
+        with pytest.raises(EngineError, match="NATS stopped while starting"):
+            own._relaunch()
+
+
+async def test_a_death_and_a_new_start_are_one_calm_line(
+    own: EmbeddedNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    pid = own.pid
+    own.watch()
+    own.kill()
+    await until(lambda: own.pid not in (None, pid) and own.serves() and bool(caplog.records))
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [re.sub(r"[0-9.]+ s$", "N s", line) for line in told] == [
+        "NATS ended (killed by signal 9); started again on the same ports in N s"
+    ]
+
+
+async def test_a_server_that_does_not_come_back_is_one_line_an_attempt(
+    own: EmbeddedNats, caplog: pytest.LogCaptureFixture
+) -> None:
+    own.kill()
+    with socket.create_server(("127.0.0.1", own.ports["port"])):
+        own.watch()
+        await until(lambda: bool(caplog.records))
+    told = caplog.records[0]
+    assert told.getMessage().startswith(
+        "NATS ended (killed by signal 9) and does not start again (NATS stopped while starting"
+    )
+    assert told.exc_info is None
+    await until(own.serves)

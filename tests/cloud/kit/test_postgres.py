@@ -352,3 +352,29 @@ def test_a_dump_fills_a_fresh_server_and_a_bad_one_leaves_nothing(
     assert restore.main([str(tmp_path / "data"), str(dump)]) == 0
     with EmbeddedPostgres(tmp_path / "data") as server:
         assert rows(server.dsn) == 1
+
+
+def test_any_folder_name_will_do(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / 'dü "x" \\ $(ü)\'') as server:
+        keep(server.dsn)
+        assert rows(server.dsn) == 1
+
+
+def test_the_way_to_move_data_survives_any_folder_name(tmp_path: Path) -> None:
+    data = tmp_path / 'dü "x" $(ü)\'' / "postgres"
+    data.mkdir(parents=True)
+    (data.parent / "secrets.json").write_text('{"postgres": "open sesame"}')
+    steps = module._other_major(data, "14", None).partition(" && ")[2]
+    (tmp_path / "pg_dump").write_text('#!/bin/sh\nprintf "%s\\n" "$PGPASSWORD" "$@"\n')
+    (tmp_path / "pg_dump").chmod(0o700)
+    first, _, dumping, *_ = steps.split(" && ")
+    done = subprocess.run(
+        ["sh", "-c", f"{first} && {dumping} && pwd"],
+        env={**os.environ, "OLD": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    told = done.stdout.splitlines()
+    assert (told[0], told[-1]) == ("open sesame", str(data))
+    assert str(data.parent / "postgres-14.sql") in told
