@@ -33,7 +33,7 @@ test: static browser ## every check and every test, with its own set-up: what CI
 	@$(PYTEST)
 
 demo: $(VENV)/.assets ## the whole system with simulated vehicles; JSON=1 VEHICLES=20 DATA_DIR=.demo
-	@exec $(PY) -m simulator.demo --vehicles $(VEHICLES) --data-dir "$(DATA_DIR)" $(if $(filter 1,$(JSON)),--json)
+	@exec $(PY) -m simulator.demo --vehicles $(or $(VEHICLES),20) --data-dir "$(or $(DATA_DIR),.demo)" $(if $(filter 1,$(JSON)),--json)
 
 bench: $(VENV)/.assets ## measure codec, journal, agent and ingest; writes docs/results
 	@$(PY) -m tests.bench

@@ -14,6 +14,7 @@ from edge.rules.battery import BatteryWatch
 from edge.rules.pace import Commits, Pace, Schedule, pace_of
 from edge.rules.state import Motion, VehicleState, next_motion
 from edge.settings import Intervals
+from edge.telling import Teller
 from edge.uplink.uplink import Uplink
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Agent:
     uplink: Uplink
     intervals: Intervals
     clock: Clock
+    teller: Teller
     _pace: Pace = field(init=False)
     _motion: Motion = field(default_factory=Motion)
     _watch: BatteryWatch = field(default_factory=BatteryWatch)
@@ -43,6 +45,11 @@ class Agent:
     def state(self) -> VehicleState:
         """What the vehicle is doing."""
         return self._motion.state
+
+    @property
+    def waiting(self) -> int:
+        """How many records the journal holds that are not acknowledged."""
+        return sum(held.last_seq - held.floor_seq + 1 for held in self.journal.lanes)
 
     async def run(self) -> None:
         """Work until cancelled. A task that fails unexpectedly ends the agent.
@@ -69,16 +76,28 @@ class Agent:
         reading = await self.poller.poll()
         now_s = self.clock.mono_s()
         facts = self._watch.see(reading, offline=self.poller.offline)
+        self._tell(reading, now_s)
         if reading is not None:
             self._follow(next_motion(self._motion, reading.current_a, now_s))
             self._record(reading, now_s, urgent=bool(facts))
         for kind, fields in facts:
-            _log.warning("%s %s", kind, fields)
+            if fields:
+                _log.warning("%s %s", kind, fields)
             await self.journal.append_fact(kind, fields)
         due = self._commits.due(self._pace, now_s)
         if due is not None:
             self._commit = "seal" if "seal" in (due, self._commit) else due
             self._commit_due.set()
+
+    def _tell(self, reading: BatteryReading | None, now_s: float) -> None:
+        poller = self.poller
+        self.teller.polled(
+            reading,
+            offline=poller.offline,
+            trouble=poller.trouble,
+            model=poller.about.get("hardware"),
+        )
+        self.teller.state(now_s, self.state, unacked=self.waiting, connected=self.uplink.connected)
 
     def _follow(self, motion: Motion) -> None:
         if motion.state is not self._motion.state:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge.usage import Parser
+
 EXAMPLES = """examples:
   mobility-edge run --config agent.toml
   mobility-edge doctor --config agent.toml
@@ -21,6 +23,7 @@ _RUN = """examples:
 
 Every key can be set as MOBILITY_<SECTION>_<KEY> in the environment, which wins over the file.
 Without a broker the journal fills and is sent later. SIGTERM and Ctrl-C close it in good order.
+It tells on stderr what changes, and once a minute how things are.
 """
 _JOURNAL = """examples:
   mobility-edge journal --config agent.toml            lanes, epochs, what is not acknowledged
@@ -55,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     from edge import decode
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mobility-edge",
         description="The agent on a vehicle: reads its battery and reports it without loss.",
         epilog=EXAMPLES,
@@ -68,12 +71,14 @@ def _parser() -> argparse.ArgumentParser:
 
     run = _add(commands, "run", "run the agent", _RUN, _run)
     run.add_argument("--config", type=Path, metavar="FILE", required=True)
-    run.add_argument("--verbose", action="store_true", help="also say what goes well")
+    how = run.add_mutually_exclusive_group()
+    how.add_argument("--verbose", action="store_true", help="tell every attempt as well")
+    how.add_argument("--quiet", action="store_true", help="tell only what goes wrong")
 
     journal = _add(commands, "journal", "tell what the journal holds", _JOURNAL, _journal)
     _which_journal(journal)
     journal.add_argument("--json", action="store_true", help="print one JSON object")
-    parts = journal.add_subparsers(metavar="[export]")
+    parts = journal.add_subparsers(parser_class=Parser, metavar="[export]")
     export = _add(parts, "export", "write out what is not acknowledged", _EXPORT, _export)
     _which_journal(export)
     export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
@@ -89,12 +94,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[Parser]",
     name: str,
     text: str,
     examples: str,
     command: Command,
-) -> argparse.ArgumentParser:
+) -> Parser:
     parser = commands.add_parser(
         name,
         help=text,
@@ -102,7 +107,7 @@ def _add(
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=command, parser=parser)
     return parser
 
 
@@ -126,10 +131,10 @@ def _run(args: argparse.Namespace) -> int:
     from edge.stopping import until_terminated
 
     logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    level = logging.DEBUG if args.verbose else logging.INFO
+    logging.getLogger("edge").setLevel(logging.WARNING if args.quiet else level)
     try:
         settings = load(args.config, os.environ)
         work = serve(settings, accept_fd=accept_fd(os.environ))
@@ -189,13 +194,15 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _journal_path(args: argparse.Namespace) -> Path:
-    from edge.settings import SettingsError, load
+    """Return the journal that was named; leaves with a usage error when none was."""
+    from edge.settings import load
 
+    parser: Parser = args.parser
+    if "path" not in args and "config" not in args:
+        parser.error("which journal? name it with --config FILE or --path FILE")
     if "path" in args:
         return Path(args.path)
-    if "config" in args:
-        return Path(load(args.config, os.environ).journal.path)
-    raise SettingsError("which journal? name it with --config FILE or --path FILE")
+    return Path(load(args.config, os.environ).journal.path)
 
 
 def _say(sentence: str) -> int:

@@ -31,7 +31,7 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     try:
         settings = load(config, environ)
     except SettingsError as error:
-        return [Finding("configuration", ok=False, found=str(error), next_step="correct the file")]
+        return [_trouble("configuration", error, "correct the file")]
     running = _is_running(Path(settings.journal.path))
     return [
         Finding("configuration", ok=True, found=f"{config}, device {settings.device.id}"),
@@ -58,6 +58,12 @@ def report(findings: Sequence[Finding], *, as_json: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _trouble(part: str, error: Exception, otherwise: str) -> Finding:
+    """Return an error as a finding: what follows its last semicolon is what to do."""
+    found, _, step = str(error).rpartition("; ")
+    return Finding(part, ok=False, found=found or step, next_step=step if found else otherwise)
+
+
 def _is_running(journal: Path) -> bool:
     if not journal.with_name(f"{journal.name}.lock").exists():
         return False
@@ -75,7 +81,7 @@ async def _battery(battery: Battery, *, running: bool) -> Finding:
         decoder = serial_decoder(battery.protocol)()
         link = open_link(battery.port, baud=decoder.policy.baud)
     except (UnknownProtocolError, LinkDownError) as error:
-        return Finding("battery", ok=False, found=str(error), next_step="correct [battery]")
+        return _trouble("battery", error, "correct [battery] in the configuration")
     try:
         reading = await Poller(link, decoder).poll()
         opened = bool(link.connections)
@@ -102,6 +108,8 @@ async def _battery(battery: Battery, *, running: bool) -> Finding:
 async def _broker(mqtt: Mqtt) -> Finding:
     from aiomqtt import Client, MqttError
 
+    from edge.uplink.mqtt import lost
+
     where = f"{mqtt.host}:{mqtt.port}"
     # Its own client id: a second client with the device's id would throw the agent out.
     client = Client(mqtt.host, mqtt.port, username=mqtt.username, password=mqtt.password, timeout=5)
@@ -112,7 +120,7 @@ async def _broker(mqtt: Mqtt) -> Finding:
         return Finding(
             "broker",
             ok=False,
-            found=f"{where}: {error}",
+            found=f"{where}: {lost(error)}",
             next_step="check [mqtt] and that the cloud is up; until then the journal keeps it all",
         )
 
@@ -124,7 +132,7 @@ def _journal(settings: Settings) -> Finding:
     try:
         verdict, stats = check(path), inspect(path)
     except JournalUnreadableError as error:
-        return Finding("journal", ok=False, found=str(error), next_step="see above")
+        return _trouble("journal", error, "check [journal] path")
     if verdict != "ok":
         return Finding(
             "journal",

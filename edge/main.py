@@ -1,5 +1,6 @@
 """The composition root: opens the parts of an agent in order and closes them in reverse."""
 
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,8 +13,11 @@ from edge.drivers.registry import serial_decoder
 from edge.journal import Journal
 from edge.links.opening import open_link
 from edge.settings import Settings
+from edge.telling import Teller
 from edge.uplink.session import About
 from edge.uplink.uplink import Uplink
+
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -43,12 +47,19 @@ async def opened(settings: Settings, *, accept_fd: int | None = None) -> AsyncIt
             uplink=Uplink(settings.mqtt, about, journal=journal, clock=clock, offset=offset),
             intervals=settings.intervals,
             clock=clock,
+            teller=Teller(settings.battery.port),
         )
 
 
 async def serve(settings: Settings, *, accept_fd: int | None = None) -> None:
     """Run one agent until cancelled."""
     async with opened(settings, accept_fd=accept_fd) as agent:
+        battery, mqtt = settings.battery, settings.mqtt
+        _log.info(
+            "%s started: battery %s on %s, broker %s:%d, journal %s with %d records to send",
+            *(settings.device.id, battery.protocol, battery.port, mqtt.host, mqtt.port),
+            *(settings.journal.path, agent.waiting),
+        )
         await agent.run()
 
 

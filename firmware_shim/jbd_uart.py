@@ -8,6 +8,7 @@ bad checksum or end is not answered. In numbered mode the n-th reply to 0x03 car
 cycles * 65536 + remaining (10 mAh) = n, counted from 0.
 """
 
+import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,6 +37,7 @@ _FETS_LOCKED: Final = 1 << 12
 _FACTORY_KEY: Final = b"\x56\x78"
 _SAVE: Final = b"\x28\x28"
 _NO_PASSWORD: Final = bytes(6)
+_QUIET_S: Final = 0.1
 _HUMIDITY_PCT: Final = 45
 _EVENTS: Final = (
     Protection.SHORT_CIRCUIT,
@@ -88,6 +90,7 @@ class JbdController:
         self._password = password
         self._extended = extended
         self._pending = b""
+        self._heard_s = -math.inf
         self._number = 0
         self._shown: PackSample | None = None
         self._logged_in = password == _NO_PASSWORD
@@ -113,7 +116,13 @@ class JbdController:
         self._dials.set(values)
 
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
-        """Take bytes in any slicing; return a reply for each request they complete."""
+        """Take bytes in any slicing; return a reply for each request they complete.
+
+        A request that was cut off is forgotten once the line was quiet for 100 ms.
+        """
+        if now_s - self._heard_s > _QUIET_S:
+            self._pending = b""
+        self._heard_s = now_s
         self._pending += data
         replies: list[bytes] = []
         while True:

@@ -79,7 +79,10 @@ class PackSample:
 
 
 class Pack:
-    """One pack: set `demand_a`, what rider or charger wish, and `advance` it with the time."""
+    """One pack: set `demand_a`, what rider or charger wish, and `advance` it with the time.
+
+    It begins at `temperature_c`, at the design's ambient temperature without.
+    """
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class Pack:
         seed: int = 0,
         soc_pct: float = 80.0,
         cycles: int = 0,
+        temperature_c: float | None = None,
     ) -> None:
         self.design = design or PackDesign()
         self.demand_a = 0.0
@@ -97,7 +101,7 @@ class Pack:
         self._random = random.Random(seed)
         self._charge_ah = self.design.capacity_ah * soc_pct / 100
         self._discharged_ah = cycles * self.design.capacity_ah
-        self._temperature_c = self.design.ambient_c
+        self._temperature_c = self.design.ambient_c if temperature_c is None else temperature_c
         self._protections = Protection(0)
         self._tripped_until_s = -math.inf
         self._now_s: float | None = None

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import socket
 import tty
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -109,8 +111,20 @@ async def serve(
 
     `baud` paces both directions like a real line, None answers at once; `clock` is the controller's
     time in seconds, the event loop's if None. Raises FileExistsError when `link_path` is something
-    else than a link, and OSError when it cannot be made.
+    else than a link or another shim serves it, and OSError when it cannot be made.
     """
+    with _claimed(link_path):
+        async with _served(controller, link_path, baud, clock) as port:
+            yield port
+
+
+@asynccontextmanager
+async def _served(
+    controller: Controller,
+    link_path: Path | None,
+    baud: int | None,
+    clock: Callable[[], float] | None,
+) -> AsyncIterator[Port]:
     master, slave = os.openpty()
     loop = asyncio.get_running_loop()
     target = os.ttyname(slave)
@@ -134,13 +148,33 @@ async def serve(
         os.close(master)
 
 
+@contextlib.contextmanager
+def _claimed(link: Path | None) -> Iterator[None]:
+    """Hold the link's name in the kernel, which gives it back however this process ends."""
+    if link is None:
+        yield
+        return
+    name = hashlib.sha256(os.fsencode(link.absolute())).hexdigest()
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0mobility-shim-{name}")
+        except OSError as trouble:
+            raise FileExistsError(
+                f"Another shim serves {link}; stop it or choose another path."
+            ) from trouble
+        yield
+
+
 def _link(path: Path, target: str) -> None:
     if path.exists() and not path.is_symlink():
         raise FileExistsError(f"{path} is there and no link; choose another path or remove it.")
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
-    fresh.replace(path)
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.replace(path)
+    except OSError as trouble:
+        raise OSError(trouble.errno, trouble.strerror, str(path)) from trouble
 
 
 def _unlink(path: Path, target: str) -> None:

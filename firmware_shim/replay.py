@@ -9,6 +9,7 @@ last; a register without any is answered by the live pack.
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import cycle
@@ -41,9 +42,9 @@ class Replay:
         """Read the file. Raises ValueError, naming the line, and OSError."""
         replies: list[bytes] = []
         changes: list[tuple[float, Mapping[str, Any]]] = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             try:
-                _read_line(line, replies, changes)
+                _read_line(line.decode("utf-8"), replies, changes)
             except (ValueError, TypeError, AttributeError) as trouble:
                 raise ValueError(
                     f"Line {number} of {path} is no reply and no value ({trouble}); "
@@ -75,7 +76,10 @@ def _read_line(
     if not isinstance(row, dict):
         raise TypeError("it is no object")
     if "set" in row:
-        changes.append((float(row.get("t_ms", 0)), dict(row["set"])))
+        at_ms = float(row.get("t_ms", 0))
+        if not math.isfinite(at_ms):
+            raise ValueError("t_ms is no number")
+        changes.append((at_ms, dict(row["set"])))
     elif "hex" in row and row.get("direction") != "request":
         reply = bytes.fromhex(row["hex"])
         if len(reply) <= _REGISTER_AT:

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge.usage import Parser
+from simulator.words import folder, sentence
+
 EXAMPLES = """examples:
   mobility-sim run --vehicles 20                     report to the cloud that serves .demo
   mobility-sim run --vehicles 5 --seed 7 --processes
@@ -36,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     from simulator import shim_command
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mobility-sim",
         description="Simulated vehicles: emulated batteries under real agents.",
         epilog=EXAMPLES,
@@ -56,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--vehicles", type=count, metavar="N", required=True, help="1 to 999")
     run.add_argument("--seed", type=int, metavar="S", default=0, help="of all chance, default 0")
     run.add_argument("--processes", action="store_true", help="one process an agent")
-    run.add_argument("--data-dir", type=Path, metavar="DIR", help="default .demo")
+    run.add_argument("--data-dir", type=folder, metavar="DIR", help="default .demo")
     run.add_argument(
         "--prefix", type=_prefix, default="demo", help="of the vehicles' ids, default demo"
     )
@@ -88,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
         enrol(vehicles, data_dir, wait_s=args.wait)
         asyncio.run(until_terminated(run(vehicles, processes=args.processes)))
     except (FleetError, NoCloudError, OSError) as trouble:
-        return _say(str(trouble))
+        return _say(sentence(trouble))
     return _DONE
 
 

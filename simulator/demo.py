@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -12,17 +13,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.stopping import until_terminated
+from edge.usage import Parser
 from simulator.children import Child, ChildError
 from simulator.figures import Observer
-from simulator.foreground import own_terminal
+from simulator.foreground import own_terminal, stop_with_make
 from simulator.vehicles import make_vehicles
+from simulator.words import folder, sentence
 
 EXAMPLES = """examples:
   python -m simulator.demo
   python -m simulator.demo --vehicles 5 --data-dir /tmp/demo
   python -m simulator.demo --json > demo.json     one line when ready, then it stays silent
 """
-HTTP_PORT = 8080
 CLOUD_PATIENCE_S = 180.0
 FLEET_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 30.0
@@ -79,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     screen = Screen(silent=options.as_json)
     code = _DONE
+    # A shell starts what is in the background with Ctrl-C ignored; a script may send it still.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with own_terminal():
             asyncio.run(until_terminated(_demo(options, screen)))
@@ -87,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _DONE if "MAKELEVEL" in os.environ else _INTERRUPTED
     except (ChildError, OSError, ValueError) as trouble:
         screen.clear()
-        print(trouble, file=sys.stderr)
+        print(sentence(trouble), file=sys.stderr)
         return _TROUBLE
     screen.say("Everything is stopped; the next run goes on from here.")
     return code
@@ -95,9 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _demo(options: Options, screen: Screen) -> None:
     from cloud.kit.clock import SystemClock
+    from cloud.kit.folder import DataFolder
 
     began = SystemClock().now()
+    DataFolder(options.data_dir)
     async with AsyncExitStack() as stack:
+        stack.callback(asyncio.create_task(stop_with_make(), name="stop-with-make").cancel)
         cloud, fleet = _cloud(options), _fleet(options)
         stack.push_async_callback(cloud.stop, STOP_PATIENCE_S)
         stack.push_async_callback(fleet.stop, STOP_PATIENCE_S)
@@ -111,15 +118,11 @@ async def _demo(options: Options, screen: Screen) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(cloud.keep_running(screen.say), name="cloud")
             tasks.create_task(fleet.keep_running(screen.say), name="fleet")
-            tasks.create_task(_watch(observer, screen), name="watch")
+            tasks.create_task(_watch(observer, options.data_dir, screen), name="watch")
 
 
 def _cloud(options: Options) -> Child:
-    from cloud.kit.folder import DataFolder
-
-    port = DataFolder(options.data_dir).choose_ports("http", {"port": HTTP_PORT})["port"]
     argv = [sys.executable, "-m", "cloud", "serve", "--data-dir", str(options.data_dir)]
-    argv += ["--http", f"127.0.0.1:{port}"]
     return Child("the cloud", argv, options.data_dir / "logs" / "cloud.log")
 
 
@@ -163,11 +166,19 @@ async def _first(
     return found
 
 
-async def _watch(observer: Observer, screen: Screen) -> None:
+async def _watch(observer: Observer, data_dir: Path, screen: Screen) -> None:
+    from cloud.kit.runfile import read_runfile
+
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         figures = await observer.look()
+        for engine in figures.restarted if figures else ():
+            screen.say(f"{engine} ended and was started again")
         screen.show("the cloud does not answer now" if figures is None else str(figures))
+        served = read_runfile(data_dir)
+        if served and served["page_url"] != observer.page_url:
+            observer.page_url = served["page_url"]
+            screen.say(f"The page is now at {observer.page_url}")
 
 
 def _announce(options: Options, screen: Screen, served: dict[str, Any], fleet: Child) -> None:
@@ -182,7 +193,7 @@ def _announce(options: Options, screen: Screen, served: dict[str, Any], fleet: C
         "postgres_dsn": served["postgres_dsn"],
         "data_dir": str(options.data_dir),
         "logins": {},
-        "pids": {**served["pids"], "simulator": fleet.pid},
+        "pids": {**served["pids"], "simulator": fleet.pid, "demo": os.getpid()},
     }
     print(json.dumps(line), flush=True)
 
@@ -197,14 +208,14 @@ def _journals(options: Options) -> dict[str, Path]:
 def _options(argv: Sequence[str] | None) -> Options:
     from simulator.cli import count
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m simulator.demo",
         description="The whole system with simulated vehicles, until Ctrl-C.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--vehicles", type=count, metavar="N", default=20)
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", default=Path(".demo"))
+    parser.add_argument("--data-dir", type=folder, metavar="DIR", default=Path(".demo"))
     parser.add_argument("--seed", type=int, metavar="S", default=0)
     parser.add_argument("--json", action="store_true", help="one JSON line when ready")
     args = parser.parse_args(argv)

@@ -15,16 +15,23 @@ CONNECTED = "mobility_connected_devices"
 COMMITTED = "mobility_readings_committed_total"
 LAG_SUM = "mobility_ack_lag_seconds_sum"
 LAG_COUNT = "mobility_ack_lag_seconds_count"
+RESTARTS = "mobility_engine_restarts_total"
+ENGINES = {"nats": "NATS", "postgres": "Postgres"}
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One look at the system. `ack_lag_s` is the mean from receipt to ack since the last look."""
+    """One look at the system.
+
+    `ack_lag_s` is the mean from receipt to ack since the last look, `restarted` are the engines
+    that ended and were started again since then.
+    """
 
     connected: int
     committed_per_s: float
     unacked: int
     ack_lag_s: float | None
+    restarted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lag = "-" if self.ack_lag_s is None else f"{self.ack_lag_s * 1000:.0f} ms"
@@ -38,13 +45,13 @@ class Observer:
     """Looks at a running demo again and again.
 
     Args:
-        page_url: where the cloud is, with a slash at the end.
+        page_url: where the cloud is, with a slash at the end; may be changed later.
         journals: of its vehicles, by id.
         began: when this demo did; what was heard before is of an earlier one.
     """
 
     def __init__(self, page_url: str, journals: Mapping[str, Path], began: datetime) -> None:
-        self._url = page_url
+        self.page_url = page_url
         self._journals = journals
         self._began = began
         self._before: Mapping[str, float] = {}
@@ -54,7 +61,7 @@ class Observer:
         """Tell whether each vehicle is connected now; the metric says so only seconds later."""
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
-                answer = await http.get(f"{self._url}api/v1/devices")
+                answer = await http.get(f"{self.page_url}api/v1/devices")
                 answer.raise_for_status()
         except httpx.HTTPError:
             return False
@@ -71,7 +78,7 @@ class Observer:
         now_s = asyncio.get_running_loop().time()
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
-                answer = await http.get(f"{self._url}metrics")
+                answer = await http.get(f"{self.page_url}metrics")
                 answer.raise_for_status()
         except httpx.HTTPError:
             return None
@@ -96,15 +103,18 @@ def figures(
         committed_per_s=grown(COMMITTED) / passed_s if passed_s > 0 else 0.0,
         unacked=unacked,
         ack_lag_s=grown(LAG_SUM) / acks if acks else None,
+        restarted=tuple(
+            title for name, title in ENGINES.items() if grown(f'{RESTARTS}{{engine="{name}"}}')
+        ),
     )
 
 
 def read_metrics(text: str) -> dict[str, float]:
-    """Return the samples without labels of a Prometheus page."""
+    """Return the samples of a Prometheus page by their name with its labels."""
     found = {}
     for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name and not line.startswith("#") and "{" not in name:
+        name, _, value = line.rpartition(" ")
+        if name and not line.startswith("#"):
             found[name] = float(value)
     return found
 

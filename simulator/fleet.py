@@ -88,7 +88,8 @@ async def _agent_process(vehicle: Vehicle) -> None:
 
 async def _start_agent(config: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edge", "run", "--config", str(config), start_new_session=True
+        *(sys.executable, "-m", "edge", "run", "--quiet", "--config", str(config)),
+        start_new_session=True,
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from firmware_shim.faults import FAULTS, Faults, parse
 from firmware_shim.registry import SHIMS, build_shim
+from simulator.words import sentence
 
 if TYPE_CHECKING:
     from firmware_shim.jbd_uart import JbdController
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return asyncio.run(_serve(shim, args.link, args.baud))
     except (OSError, ValueError) as trouble:
-        print(_sentence(trouble), file=sys.stderr)
+        print(sentence(trouble), file=sys.stderr)
         return 1
 
 
@@ -131,10 +132,3 @@ def _baud(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no line speed; give one such as 9600.")
     return int(text)
-
-
-def _sentence(trouble: Exception) -> str:
-    if isinstance(trouble, OSError) and trouble.filename:
-        path = trouble.filename2 or trouble.filename
-        return f"Cannot use {path}: {trouble.strerror}; choose another path."
-    return str(trouble)

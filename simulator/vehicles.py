@@ -46,17 +46,22 @@ class Vehicle:
         return self.folder / "battery"
 
     def remember(self) -> None:
-        """Keep the pack's charge, so that the next run goes on with it."""
+        """Keep the pack's state, so that the next run goes on with it."""
         pack = self.controller.pack
+        state = {
+            "soc_pct": pack.soc_pct,
+            "cycles": pack.cycles,
+            "temperature_c": pack.temperature_c,
+        }
         fresh = self.folder / ".pack.json"
-        fresh.write_text(json.dumps({"soc_pct": pack.soc_pct, "cycles": pack.cycles}))
+        fresh.write_text(json.dumps(state))
         fresh.replace(self.folder / "pack.json")
 
 
 def make_vehicles(data_dir: Path, *, count: int, seed: int, prefix: str) -> list[Vehicle]:
     """Return vehicles `prefix-001` … with their packs.
 
-    The same seed gives the same ones, except for the charge that an earlier run left them with.
+    The same seed gives the same ones, except for the charge and warmth an earlier run left.
     """
     return [
         _vehicle(f"{prefix}-{number:03d}", data_dir, f"{seed}/{number}")
@@ -140,6 +145,10 @@ def _vehicle(vehicle_id: str, data_dir: Path, seed: str) -> Vehicle:
 def _remembered(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / "pack.json").read_text())
-        return {"soc_pct": float(found["soc_pct"]), "cycles": int(found["cycles"])}
+        return {
+            "soc_pct": float(found["soc_pct"]),
+            "cycles": int(found["cycles"]),
+            "temperature_c": float(found["temperature_c"]),
+        }
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -30,6 +30,8 @@ CELLS: Final = 0x04
 HARDWARE: Final = 0x05
 EVENTS: Final = 0xAA
 FETS: Final = 0xE1
+# Boards answer for more than the tables name: names and codes from A0, calibration to 3F, E0 to EF.
+REGISTERS: Final = frozenset({*range(0x40), *range(0xA0, 0xB0), *range(0xE0, 0xF0)})
 
 PROTECTIONS: Final = (
     "cell_overvoltage",
@@ -115,7 +117,8 @@ def request(op: int, register: int, data: bytes = b"") -> bytes:
 def parse_frame(line: bytes) -> Frame:
     """Return the frame `line` begins with; what follows it is skipped. Raises FrameError.
 
-    A refusing reply is a frame too: see `Frame.refused`.
+    A refusing reply is a frame too: see `Frame.refused`. The register of a reply is not in its
+    checksum, so one that does not exist is most likely damage.
     """
     if line and line[0] != START:
         raise FrameError("start", f"{line[0]:02x} where DD begins a frame")
@@ -131,10 +134,13 @@ def parse_frame(line: bytes) -> Frame:
         raise FrameError("checksum", f"{stated.hex()}, computed {computed.hex()}")
     data = line[HEADER_BYTES : size - 3]
     op = OPS.get(line[1])
+    register = line[2] if op else line[1]
+    if register not in REGISTERS:
+        raise FrameError("unsupported", f"no register {register:02x} is known")
     if op:
-        return Frame(line[2], data, op)
-    _check_reply(line[1], line[2], data)
-    return Frame(line[1], data, refused=line[2] == REFUSED)
+        return Frame(register, data, op)
+    _check_reply(register, line[2], data)
+    return Frame(register, data, refused=line[2] == REFUSED)
 
 
 def _checksum(body: bytes) -> bytes:

@@ -36,6 +36,12 @@ class Poller:
         self._slow: list[Ask] = []
         self._events_due_s = 0.0
         self._protection_bits = 0
+        self._trouble: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """What was wrong with the port in the last cycle and what to do; None when nothing was."""
+        return self._trouble
 
     @property
     def offline(self) -> bool:
@@ -62,9 +68,11 @@ class Poller:
     async def poll(self) -> BatteryReading | None:
         """Run one cycle. None when the controller did not answer or the port is gone."""
         self._counts["cycles"] += 1
+        self._trouble = None
         try:
             reading = await self._cycle()
-        except LinkDownError:
+        except LinkDownError as trouble:
+            self._trouble = str(trouble)
             self._counts["link_down"] += 1
             reading = None
         if reading is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import termios
@@ -102,7 +103,8 @@ class SerialLink:
         except (OSError, ValueError, termios.error) as trouble:
             self._back_off()
             raise LinkDownError(
-                f"Cannot open {self._path} ({trouble}); check the cable, the name and the rights."
+                f"Cannot open {self._path} ({_reason(trouble)}); "
+                "check the cable, the name and the rights."
             ) from trouble
         self._serial = port
         self._connections += 1
@@ -143,6 +145,14 @@ class SerialLink:
         port, self._serial = self._serial, None
         with contextlib.suppress(OSError):
             port.close()
+
+
+def _reason(trouble: Exception) -> str:
+    """Without the numbers and the path, which pyserial repeats."""
+    number = trouble.errno if isinstance(trouble, OSError) else None
+    if number == errno.EAGAIN:
+        return "another program uses it"
+    return os.strerror(number).lower() if number else str(trouble)
 
 
 def _hung_up(fd: int) -> bool:

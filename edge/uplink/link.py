@@ -11,6 +11,10 @@ class LinkLostError(ConnectionError):
     """The connection is over or did not come about: wait a little and connect again."""
 
 
+class ClosedByBrokerError(LinkLostError):
+    """The broker ended a connection that was up: it stops, or another client took our id."""
+
+
 class Link(Protocol):
     """A connection that is up. What it is given may be lost; it says so only by silence."""
 

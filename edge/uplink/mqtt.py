@@ -7,10 +7,11 @@ import math
 import socket
 from collections.abc import AsyncIterator
 
-from aiomqtt import Client, MqttError, Will
+from aiomqtt import Client, MqttCodeError, MqttError, Will
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.settings import Mqtt
-from edge.uplink.link import LinkLostError
+from edge.uplink.link import ClosedByBrokerError, LinkLostError
 from protocol.topics import Leaf, topic
 
 _log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ _log.setLevel(logging.ERROR)
 
 ANSWER_S = 5.0
 INCOMING = 256
+_CLOSED = 128
 
 
 class MqttLink:
@@ -33,14 +35,14 @@ class MqttLink:
         try:
             await self._client.publish(topic(self._device_id, leaf), payload, timeout=math.inf)
         except MqttError as error:
-            raise LinkLostError(str(error)) from error
+            raise lost(error) from error
 
     async def receive(self) -> bytes:
         """Return the next ack's payload. Raises LinkLostError."""
         try:
             message = await anext(self._messages)
         except MqttError as error:
-            raise LinkLostError(_reason(error)) from error
+            raise lost(error) from error
         return message.payload if isinstance(message.payload, bytes) else b""
 
 
@@ -79,7 +81,7 @@ async def _enter(client: Client) -> None:
     try:
         await asyncio.shield(entering)
     except MqttError as error:
-        raise LinkLostError(_reason(error)) from error
+        raise lost(error) from error
     except asyncio.CancelledError:
         with contextlib.suppress(MqttError):
             await entering
@@ -91,12 +93,38 @@ async def _subscribe(client: Client, name: str) -> None:
     try:
         codes = await client.subscribe(name, qos=0)
     except MqttError as error:
-        raise LinkLostError(_reason(error)) from error
+        raise lost(error) from error
     for code in codes:
         if isinstance(code, int) or code.is_failure:
             raise LinkLostError(f"the broker refused the subscription to {name}")
 
 
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__
-    return f"{error}: {cause}" if cause is not None else str(error)
+def lost(error: MqttError) -> LinkLostError:
+    """Return what happened in words instead of numbers."""
+    chain = _chain(error)
+    for one in chain:
+        if isinstance(one, MqttCodeError) and isinstance(one.rc, ReasonCode):
+            if one.rc.value == _CLOSED:
+                return ClosedByBrokerError("the broker closed the connection")
+            return LinkLostError(f"the broker refuses us ({str(one.rc).lower()})")
+    for one in chain:
+        if isinstance(one, OSError):
+            return LinkLostError(_of_network(one))
+    return LinkLostError("no answer in time" if "timed out" in str(error) else str(error))
+
+
+def _of_network(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused, nothing listens there"
+    if isinstance(error, socket.gaierror):
+        return "there is no host of that name"
+    return (error.strerror or "no answer in time").lower()
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """An error and what led to it; aiomqtt hides the cause, but it is there."""
+    found: list[BaseException] = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found

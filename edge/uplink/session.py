@@ -27,6 +27,7 @@ from protocol.segment import LANES, Lane
 from protocol.topics import Leaf
 
 GOODBYE_S = 1.0
+DRAIN_S = 2.0
 _ASKED = 16
 _NAME: dict[Lane, LaneName] = {Lane.FACT: "fact", Lane.SIGNAL: "signal"}
 _LEAF: dict[Lane, Leaf] = {Lane.FACT: "fact", Lane.SIGNAL: "up"}
@@ -68,9 +69,13 @@ class Session:
     wake: asyncio.Event
     answered: bool = False
     _asked_at_s: dict[int, float] = field(default_factory=dict)
+    _acked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> LinkLostError:
-        """Serve the connection until it is lost and return why. Says goodbye when cancelled."""
+        """Serve the connection until it is lost and return why.
+
+        When cancelled, what was recorded is sealed, sent and acked first, as far as 2 s go.
+        """
         self.window.reset()
         self.presence.connected()
         # No TaskGroup: on Python 3.11 a failed child leaves its parent marked as being cancelled.
@@ -80,6 +85,10 @@ class Session:
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if self.answered:
+                await self._drain_beside(tasks)
+            raise
         finally:
             for task in tasks:
                 task.cancel()
@@ -89,6 +98,21 @@ class Session:
         except LinkLostError as error:
             return error
         raise AssertionError("listening and sending never end by themselves")
+
+    async def _drain_beside(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        draining = asyncio.create_task(self._drain(), name="uplink-drain")
+        waited = {draining, *tasks}
+        try:
+            await asyncio.wait(waited, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        await self.journal.seal()
+        while any(held.holds_any for held in self.journal.lanes):
+            self._acked.clear()
+            await self._acked.wait()
 
     async def goodbye(self) -> None:
         """Tell the cloud that this connection ends on purpose."""
@@ -106,6 +130,7 @@ class Session:
                 continue
             self.counters.acks += 1
             await self._take(ack)
+            self._acked.set()
             self.wake.set()
 
     async def _take(self, ack: Ack) -> None:

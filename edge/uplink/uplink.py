@@ -1,7 +1,6 @@
 """Keeps a connection to the broker, for ever: without one the journal simply fills."""
 
 import asyncio
-import logging
 import random
 import secrets
 
@@ -11,10 +10,9 @@ from edge.settings import Mqtt
 from edge.uplink.link import Connect, LinkLostError
 from edge.uplink.presence import Presence
 from edge.uplink.session import About, Session, UplinkCounters
+from edge.uplink.voice import Voice
 from edge.uplink.window import Window
 from protocol.messages import Gone, encode
-
-_log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -48,6 +46,8 @@ class Uplink:
         self._clock = clock
         self._offset = offset
         self._connect = connect
+        self._connected = False
+        self._voice = Voice(f"{settings.host}:{settings.port}", about.device_id, clock)
         self._chance = random.Random().random  # noqa: S311 - jitter
         self._wake = asyncio.Event()
         self.window = Window(self._chance)
@@ -63,12 +63,13 @@ class Uplink:
             why, answered = await self._one_connection(connect)
             wait_s = FIRST_WAIT_S if answered else min(2 * wait_s, LONGEST_WAIT_S)
             pause_s = wait_s * (0.5 + self._chance() / 2)
-            _log.info("broker %s:%d: %s; next try in %.1f s", *self._where, why, pause_s)
+            self._voice.lost(why, pause_s)
             await asyncio.sleep(pause_s)
 
     @property
-    def _where(self) -> tuple[str, int]:
-        return self._settings.host, self._settings.port
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connected
 
     async def _one_connection(self, connect: Connect) -> tuple[LinkLostError, bool]:
         nonce = secrets.token_hex(8)
@@ -77,7 +78,8 @@ class Uplink:
         try:
             async with connect(self._settings, self._about.device_id, will) as link:
                 self.counters.connections += 1
-                _log.info("broker %s:%d: connected", *self._where)
+                self._connected = True
+                self._voice.connected()
                 session = Session(
                     link=link,
                     nonce=nonce,
@@ -97,6 +99,8 @@ class Uplink:
                     raise
         except LinkLostError as error:
             return error, session is not None and session.answered
+        finally:
+            self._connected = False
 
 
 def _with_aiomqtt() -> Connect:

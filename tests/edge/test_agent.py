@@ -139,6 +139,34 @@ async def test_being_stopped_closes_the_journal_in_good_order(
     assert stats.unsealed_readings == 0
 
 
+async def test_an_agent_tells_calmly_what_happens(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        '[device]\nid = "demo-001"\n[mqtt]\nport = 1\n[journal]\npath = "j.db"\n'
+        f'[battery]\nprotocol = "jbd_uart"\nport = "{tmp_path / "battery"}"\n'
+        "[intervals]\npoll_s = 0.02\n"
+    )
+    async with a_battery(tmp_path):
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge", "run", "--config", str(config)),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await asyncio.sleep(1.5)
+        child.terminate()
+        _, stderr = await child.communicate()
+    lines = [line.split(maxsplit=3)[3] for line in stderr.decode().splitlines()]
+    port, journal = tmp_path / "battery", tmp_path / "j.db"
+    assert lines[0] == (
+        f"demo-001 started: battery jbd_uart on {port}, broker 127.0.0.1:1, "
+        f"journal {journal} with 0 records to send"
+    )
+    assert lines[1].startswith(f"battery {port} answers: ")
+    assert sorted(line.partition("; next try")[0] for line in lines[2:]) == [
+        "battery is a JBD-SP10S009-L10S-30A-B-U",
+        "broker 127.0.0.1:1: connection refused, nothing listens there",
+    ]
+
+
 def test_the_agent_starts_without_anything_heavy() -> None:
     heavy = {"pydantic", "numpy", "fastapi", "psycopg", "aiomqtt", "sqlite_utils", "argparse"}
     script = f"import sys, edge.main; print(*sorted({heavy!r} & set(sys.modules)))"

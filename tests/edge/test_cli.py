@@ -97,7 +97,6 @@ def test_readings_are_exported_as_a_table(path: Path, capsys: pytest.CaptureFixt
     ("arguments", "says"),
     [
         (["journal", "--path", "{folder}/none.db"], "no journal at"),
-        (["journal"], "--config FILE or --path FILE"),
         (["run", "--config", "{folder}/none.toml"], "mobility-cloud devices add"),
         (["journal", "--path", "{folder}/agent.toml"], "cannot be read as a journal"),
     ],
@@ -131,9 +130,18 @@ def test_the_doctor_names_each_trouble_and_what_to_do(
     findings = {one["part"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
     assert {part for part, one in findings.items() if not one["ok"]} == {"battery", "broker"}
     assert "does not open" in findings["battery"]["found"]
-    assert "refused" in findings["broker"]["found"]
+    assert findings["broker"]["found"] == "127.0.0.1:1: connection refused, nothing listens there"
     assert all(one["next_step"] for one in findings.values() if not one["ok"])
     assert "6 records" in findings["journal"]["found"]
+
+
+def test_the_doctor_gives_one_next_step_for_a_configuration_that_is_not_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor", "--config", "/nope", "--json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["found"] == "cannot read /nope: No such file or directory"
+    assert finding["next_step"].startswith("write one with: mobility-cloud devices add")
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["journal"], ["journal", "export"], ["doctor"]])
@@ -144,10 +152,24 @@ def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str
     assert "examples:" in capsys.readouterr().out
 
 
-def test_a_wrong_command_line_is_exit_code_2() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fly"], "invalid choice: 'fly'"),
+        (["run"], "required: --config; see mobility-edge run --help"),
+        (["journal"], "--config FILE or --path FILE; see mobility-edge journal --help"),
+        (["journal", "export"], "FILE; see mobility-edge journal export --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
     with pytest.raises(SystemExit) as left:
-        main(["fly"])
+        main(arguments)
     assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_reader_that_goes_away_ends_an_export_quietly(path: Path) -> None:

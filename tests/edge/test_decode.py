@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edge.drivers.jbd_frames import READ, request
 from tests.edge.drivers.vectors import NEW_BOARD, READ_BASIC, REFUSAL, RIDING
 
 COMMAND = [sys.executable, "-m", "edge", "decode"]
@@ -103,6 +104,8 @@ def test_every_kind_of_line_gets_its_answer_in_order() -> None:
         line(RIDING[:-3] + b"\x00\x00\x77"): "checksum",
         line(REFUSAL): "status",
         line(NEW_BOARD): "",
+        line(b"\xdd\x83" + RIDING[2:]): "unsupported",
+        line(request(READ, 0x83)): "unsupported",
     }
     answers = decode(b"".join(lines) + line(READ_BASIC).rstrip())
     reasons = [answer.get("reason", "").partition(":")[0] for answer in answers]

@@ -94,9 +94,20 @@ def test_a_replay_file_holds_replies_and_values(tmp_path: Path) -> None:
     assert [replay.due(at_s) for at_s in (10, 10.4, 10.5, 11)] == [[], [], [{"soc_pct": 50}], []]
 
 
-@pytest.mark.parametrize("line", ["dd03", '{"hex": "dd0"}', '{"hex": "dd"}', '{"set": 5}', "[1]"])
-def test_a_line_that_is_no_replay_is_named(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"dd03",
+        b'{"hex": "dd0"}',
+        b'{"hex": "dd"}',
+        b'{"set": 5}',
+        b"[1]",
+        b'{"t_ms": NaN, "set": {"soc_pct": 50}}',
+        b'{"note": "\xff"}',
+    ],
+)
+def test_a_line_that_is_no_replay_is_named(tmp_path: Path, line: bytes) -> None:
     file = tmp_path / "ride.jsonl"
-    file.write_text("{}\n" + line, "utf-8")
-    with pytest.raises(ValueError, match="Line 2 of"):
+    file.write_bytes(b"{}\n" + line)
+    with pytest.raises(ValueError, match=f"Line 2 of {file}"):
         Replay.from_file(file)

@@ -224,6 +224,14 @@ def test_a_broken_request_is_not_answered(broken: bytes) -> None:
     assert len(board.receive(bytes(300) + READ_BASIC, 0.0)) == 1
 
 
+def test_a_request_that_was_cut_off_is_forgotten_when_the_line_was_quiet() -> None:
+    board = a_board()
+    cut = bytes.fromhex("DD A5 03 40")
+    assert board.receive(cut, 1.0) == []
+    assert board.receive(READ_BASIC[:3], 1.3) == []
+    assert len(board.receive(READ_BASIC[3:], 1.35)) == 1
+
+
 @given(pieces=st.lists(st.integers(1, 7), min_size=1))
 def test_requests_in_any_slices_are_answered(pieces: list[int]) -> None:
     board = a_board()

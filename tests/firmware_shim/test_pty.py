@@ -28,14 +28,32 @@ async def test_a_dead_shim_s_link_is_taken_over(tmp_path: Path) -> None:
         assert path.exists()
 
 
-async def test_a_link_that_another_shim_took_over_is_left_alone(tmp_path: Path) -> None:
+async def test_a_living_shim_s_link_is_not_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "battery"
-    async with serve(build_shim("jbd"), link_path=path), AsyncExitStack() as later:
-        await later.enter_async_context(serve(build_shim("jbd"), link_path=path))
+    async with serve(build_shim("jbd"), link_path=path):
         target = path.readlink()
-        keep = later.pop_all()
-    assert path.readlink() == target
-    await keep.aclose()
+        with pytest.raises(FileExistsError, match="Another shim serves"):
+            async with serve(build_shim("jbd"), link_path=path):
+                pass
+        assert path.readlink() == target
+    async with serve(build_shim("jbd"), link_path=path):
+        assert path.exists()
+
+
+async def test_a_link_that_somebody_changed_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "battery"
+    async with serve(build_shim("jbd"), link_path=path):
+        path.unlink()
+        path.symlink_to("/dev/null")
+    assert path.readlink() == Path("/dev/null")
+
+
+async def test_a_link_that_cannot_be_made_is_named_as_it_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "battery"
+    with pytest.raises(FileNotFoundError) as trouble:
+        async with serve(build_shim("jbd"), link_path=path):
+            pass
+    assert trouble.value.filename == str(path)
 
 
 async def test_a_file_in_the_link_s_place_is_not_touched(tmp_path: Path) -> None:

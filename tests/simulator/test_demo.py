@@ -68,7 +68,8 @@ def test_a_demo_lives_survives_a_kill_stops_and_goes_on(tmp_path: Path) -> None:
             "logins",
             "pids",
         }
-        assert set(told["pids"]) == {"cloud", "postgres", "nats", "simulator"}
+        assert set(told["pids"]) == {"cloud", "postgres", "nats", "simulator", "demo"}
+        assert told["pids"]["demo"] == demo.pid
         assert {"host", "port"} <= set(told["mqtt"])
         until(lambda: connected(told) == 3)
         os.kill(told["pids"]["simulator"], signal.SIGKILL)
@@ -86,6 +87,22 @@ def test_a_demo_lives_survives_a_kill_stops_and_goes_on(tmp_path: Path) -> None:
         agents_in_processes_of_their_own_report_as_well(tmp_path)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(PATIENCE_S) == 130
+
+
+@pytest.mark.parametrize(
+    ("folder", "code", "says"),
+    [
+        ("", 2, "the folder has no name; give one such as .demo"),
+        ("/dev/null", 1, "Cannot use /dev/null: File exists; choose another path."),
+        ("/proc/x", 1, "Cannot use /proc/x: No such file or directory; choose another path."),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_sentence(folder: str, code: int, says: str) -> None:
+    argv = [sys.executable, "-m", "simulator.demo", "--data-dir", folder]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def agents_in_processes_of_their_own_report_as_well(data_dir: Path) -> None:

@@ -5,6 +5,7 @@ from simulator.figures import (
     CONNECTED,
     LAG_COUNT,
     LAG_SUM,
+    RESTARTS,
     Figures,
     figures,
     read_metrics,
@@ -18,8 +19,19 @@ mobility_segments_total{outcome="new"} 260.0
 """
 
 
-def test_samples_without_labels_are_read() -> None:
-    assert read_metrics(PAGE) == {CONNECTED: 20.0, COMMITTED: 1500.0}
+def test_samples_are_read_with_their_labels() -> None:
+    assert read_metrics(PAGE) == {
+        CONNECTED: 20.0,
+        COMMITTED: 1500.0,
+        'mobility_segments_total{outcome="new"}': 260.0,
+    }
+
+
+def test_an_engine_that_ended_and_came_back_is_named_once() -> None:
+    nats, postgres = (f'{RESTARTS}{{engine="{name}"}}' for name in ("nats", "postgres"))
+    assert figures({postgres: 1.0}, {postgres: 1.0, nats: 1.0}, 1.0, 0).restarted == ("NATS",)
+    assert figures({nats: 1.0}, {nats: 1.0, postgres: 2.0}, 1.0, 0).restarted == ("Postgres",)
+    assert figures({nats: 1.0}, {nats: 1.0}, 1.0, 0).restarted == ()
 
 
 def test_rates_are_what_grew_between_two_looks() -> None:

@@ -20,6 +20,19 @@ with own_terminal():
     while True: signal.pause()
 """
 
+ASYNC_PROGRAM = """
+import asyncio
+from edge.stopping import until_terminated
+from simulator.foreground import stop_with_make
+async def work():
+    watch = asyncio.create_task(stop_with_make(0.05))
+    await asyncio.sleep(0)
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(until_terminated(work()))
+print("stopped", flush=True)
+"""
+
 OUTSIDE_MAKE = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
@@ -72,3 +85,42 @@ def test_without_a_terminal_the_group_is_stopped_before_make_ends(
         assert first == b"ready\n"
         assert make.stdout.read().strip() == b"stopped"
         make.wait(timeout=20)
+
+
+def make_demo(folder: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        ["make", "demo"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=OUTSIDE_MAKE,
+    )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_for_make_alone_stops_the_program_too(
+    folder: Path, signum: signal.Signals
+) -> None:
+    (folder / "program.py").write_text(ASYNC_PROGRAM)
+    with make_demo(folder) as make:
+        assert make.stdout is not None
+        assert make.stdout.readline() == b"ready\n"
+        make.send_signal(signum)
+        assert make.wait(timeout=20) == -signum
+        assert make.stdout.read() == b"stopped\n"
+
+
+def test_a_program_that_no_make_started_goes_on_when_its_parent_ends(folder: Path) -> None:
+    (folder / "program.py").write_text(ASYNC_PROGRAM.replace("sleep(60)", "sleep(0.5)"))
+    command = f"{sys.executable} program.py & read line; exit"
+    with subprocess.Popen(
+        ["sh", "-c", command], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == b"ready\n"
+        shell.stdin.write(b"\n")
+        shell.stdin.close()
+        assert shell.wait(timeout=20) == 0
+        assert shell.stdout.read() == b"stopped\n"

@@ -157,7 +157,7 @@ async def test_a_replay_is_played_at_the_line_s_pace(tmp_path: Path) -> None:
         (["jbd", "--link", "x", "--fault", "fire"], 2, "no_reply"),
         (["jbd", "--link", "x", "--fault", "noise=7"], 2, "0 to 1"),
         (["jbd", "--link", "x", "--baud", "0"], 2, "9600"),
-        (["jbd", "--link", "/no/such/folder/battery"], 1, "/no/such/folder/"),
+        (["jbd", "--link", "/no/such/folder/battery"], 1, "Cannot use /no/such/folder/battery:"),
         (["jbd", "--link", "x", "--replay", "/no/such/file"], 1, "choose another path"),
     ],
 )

@@ -27,16 +27,22 @@ def test_a_larger_fleet_keeps_the_vehicles_of_a_smaller_one(tmp_path: Path) -> N
     assert [each.folder for each in many[:2]] == [each.folder for each in few]
 
 
-def test_a_pack_goes_on_with_the_charge_it_had(tmp_path: Path) -> None:
+def test_a_pack_goes_on_with_the_charge_and_the_warmth_it_had(tmp_path: Path) -> None:
     (one,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
     one.folder.mkdir(parents=True)
     one.controller.pack.set_charge(one.controller.pack.remaining_ah / 2)
+    one.controller.pack.demand_a = -20.0
+    one.controller.pack.advance(0.0)
+    one.controller.pack.advance(60.0)
     one.remember()
     (again,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
     assert again.controller.pack.soc_pct == pytest.approx(one.controller.pack.soc_pct)
+    assert again.controller.pack.temperature_c == one.controller.pack.temperature_c
+    assert again.controller.pack.temperature_c > again.controller.pack.design.ambient_c
     (one.folder / "pack.json").write_text("torn")
     (fresh,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
-    assert fresh.controller.pack.soc_pct == pytest.approx(2 * one.controller.pack.soc_pct)
+    assert fresh.controller.pack.soc_pct > 1.9 * one.controller.pack.soc_pct
+    assert fresh.controller.pack.temperature_c == fresh.controller.pack.design.ambient_c
 
 
 def test_without_a_cloud_the_next_step_is_told(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ async def test_a_second_agent_cannot_take_the_same_port() -> None:
     with wire() as (_, path):
         first, second = SerialLink(path, baud=9600), SerialLink(path, baud=9600)
         await first.send(b"?")
-        with pytest.raises(LinkDownError, match="lock"):
+        with pytest.raises(LinkDownError, match="another program uses it"):
             await second.send(b"?")
         await first.close()
 
@@ -135,3 +135,8 @@ async def test_a_battery_that_vanished_and_came_back_is_read_again(tmp_path: Pat
         assert not poller.offline
     assert link.connections == 2
     await link.close()
+
+
+async def test_a_port_that_does_not_open_is_explained_in_words() -> None:
+    with pytest.raises(LinkDownError, match=r"/no/port \(no such file or directory\); check the"):
+        await SerialLink("/no/port", baud=9600).send(b"x")

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -145,6 +146,36 @@ async def test_a_broker_that_loses_everything_costs_nothing(
         (signal,) = (seqs for (lane, _), seqs in sky.committed.items() if lane is Lane.SIGNAL)
     assert signal == set(range(1, 11))
     assert len({hello.nonce for hello in sky.hellos}) >= 2
+
+
+async def test_stopping_sends_what_was_recorded_last_and_waits_for_its_acks(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    async with a_sky(nats.url, device_id) as sky:
+        async with running(tmp_path / "j.db", mqtt, device_id) as (journal, uplink):
+            await until(lambda: uplink.counters.acks > 0)
+            for number in range(100):
+                journal.append_reading(1_700_000_000_000 + number, {1: number})
+        await until(lambda: bool(sky.gone))
+        assert is_empty(journal)
+        assert sky.heard[-1] is sky.gone[0]
+        (seqs,) = sky.committed.values()
+    assert seqs == set(range(1, 101))
+
+
+async def test_stopping_does_not_wait_long_for_a_cloud_that_acks_no_more(
+    tmp_path: Path, mqtt: Mqtt, nats: EmbeddedNats, device_id: str
+) -> None:
+    async with a_sky(nats.url, device_id) as sky:
+        async with running(tmp_path / "j.db", mqtt, device_id) as (journal, uplink):
+            await until(lambda: uplink.counters.acks > 0)
+            sky.acks = False
+            journal.append_reading(1_700_000_000_000, {1: 1})
+            stops_s = time.monotonic()
+        assert time.monotonic() - stops_s < 4.0
+        await until(lambda: bool(sky.gone))
+    assert len(sky.segments) >= 1
+    assert not is_empty(journal)
 
 
 async def test_going_on_purpose_is_said_with_the_nonce_of_the_hello(
