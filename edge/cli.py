@@ -4,10 +4,10 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from edge.usage import Parser
+from edge.usage import DONE, TROUBLE, Command, Parser, run_command
 
 EXAMPLES = """examples:
   mobility-edge run --config agent.toml
@@ -43,19 +43,11 @@ _DOCTOR = """examples:
   mobility-edge doctor --config agent.toml
   mobility-edge doctor --config agent.toml --json
 """
-_DONE, _TROUBLE, _INTERRUPTED = 0, 1, 130
-
-Command = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code: 0 done, 1 trouble, 2 usage, 130 Ctrl-C."""
-    args = _parser().parse_args(argv)
-    command: Command = args.command
-    try:
-        return command(args)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    return run_command(_parser(), argv)
 
 
 def _parser() -> Parser:
@@ -152,7 +144,7 @@ def _run(args: argparse.Namespace) -> int:
         UnknownProtocolError,
     ) as error:
         return _say(str(error))
-    return _DONE
+    return DONE
 
 
 def _journal(args: argparse.Namespace) -> int:
@@ -165,7 +157,7 @@ def _journal(args: argparse.Namespace) -> int:
     except (JournalUnreadableError, SettingsError) as error:
         return _say(str(error))
     sys.stdout.write(as_json(stats) if args.json else as_text(stats))
-    return _DONE
+    return DONE
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -181,8 +173,8 @@ def _export(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         # Python flushes stdout once more at exit; it must not find the broken pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _TROUBLE
-    return _DONE
+        return TROUBLE
+    return DONE
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -190,7 +182,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
     findings = examine(args.config, os.environ)
     sys.stdout.write(report(findings, as_json=args.json))
-    return _DONE if all(finding.ok for finding in findings) else _TROUBLE
+    return DONE if all(finding.ok for finding in findings) else TROUBLE
 
 
 def _journal_path(args: argparse.Namespace) -> Path:
@@ -207,4 +199,4 @@ def _journal_path(args: argparse.Namespace) -> Path:
 
 def _say(sentence: str) -> int:
     print(sentence, file=sys.stderr)
-    return _TROUBLE
+    return TROUBLE

@@ -1,7 +1,12 @@
-"""How our programs answer a wrong command line."""
+"""How our programs run a command, and how they answer a wrong command line."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from typing import NoReturn
+
+DONE, TROUBLE, INTERRUPTED = 0, 1, 130
+
+Command = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -10,3 +15,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the sentence to stderr and leave."""
         self.exit(2, f"{self.prog}: {message.rstrip('.')}; see {self.prog} --help\n")
+
+
+def run_command(parser: Parser, argv: Sequence[str] | None) -> int:
+    """Run the command that was chosen; return 0 done, 1 trouble, 130 Ctrl-C (2 usage exits)."""
+    args = parser.parse_args(argv)
+    command: Command = args.command
+    try:
+        return command(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED

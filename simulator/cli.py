@@ -4,10 +4,10 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from edge.usage import Parser
+from edge.usage import DONE, TROUBLE, Parser, run_command
 from simulator.words import folder, sentence
 
 EXAMPLES = """examples:
@@ -23,20 +23,12 @@ _RUN = """examples:
 The cloud must be serving the same data folder: mobility-cloud serve --data-dir DIR
 Vehicles keep their journals in DIR/vehicles and go on with them at the next run.
 """
-_DONE, _TROUBLE, _INTERRUPTED = 0, 1, 130
 _MOST = 999
-
-Command = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code: 0 done, 1 trouble, 2 usage, 130 Ctrl-C."""
-    args = _parser().parse_args(argv)
-    command: Command = args.command
-    try:
-        return command(args)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    return run_command(_parser(), argv)
 
 
 def _parser() -> Parser:
@@ -92,7 +84,7 @@ def _run(args: argparse.Namespace) -> int:
         asyncio.run(until_terminated(run(vehicles, processes=args.processes)))
     except (FleetError, NoCloudError, OSError) as trouble:
         return _say(sentence(trouble))
-    return _DONE
+    return DONE
 
 
 def count(text: str) -> int:
@@ -114,4 +106,4 @@ def _prefix(text: str) -> str:
 
 def _say(text: str) -> int:
     print(text, file=sys.stderr)
-    return _TROUBLE
+    return TROUBLE
