@@ -141,10 +141,12 @@ class Ingest:
             self._room.release()
 
             async def commit(opened: Opened = opened) -> Outcome | None:
-                return await self._committer.commit(opened)
+                outcome = await self._committer.commit(opened)
+                if outcome is not None:
+                    self._observe(opened)
+                return outcome
 
             await self._settle(opened, commit, self._ack)
-            self._observe(opened)
 
     async def _ack(self, acks: Acks) -> None:
         at_ms = int(self._clock.now().timestamp() * 1000)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import pytest
+from prometheus_client import REGISTRY
 
 from cloud.devices import api
 from cloud.devices.committer import Opened
@@ -28,6 +29,15 @@ def lane(through: int, have: Sequence[tuple[int, int]] = (), name: str = "signal
         through_seq=through,
         have=list(have),
     )
+
+
+def counted(name: str, **labels: str) -> float:
+    """What a metric of this process counts now."""
+    return REGISTRY.get_sample_value(f"mobility_{name}", labels) or 0.0
+
+
+def not_committed() -> float:
+    return counted("ingest_dropped_total", why="not committed")
 
 
 async def test_a_segment_is_committed_and_acked(
@@ -164,10 +174,13 @@ async def test_a_lost_database_means_no_acks_and_its_return_brings_them(
         await sender.send("up", signals(1, 10))
         await sender.ack()
         mortal.kill()
+        acked, given_up = counted("ack_lag_seconds_count"), not_committed()
         try:
             for _ in range(5):
                 await sender.send("up", signals(11, 10))
             assert await sender.hears_nothing(1.0)
+            await eventually(lambda: not_committed() > given_up)
+            assert counted("ack_lag_seconds_count") == acked, "what is not acked has no ack lag"
         finally:
             assert await asyncio.to_thread(mortal.start) == mortal.dsn
         assert (await sender.sends_until_acked(signals(11, 10))).lanes == [lane(20)]
