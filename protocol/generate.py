@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel
 
 from protocol import commands, messages
 from protocol.signals import CATALOGUE
@@ -21,6 +20,11 @@ from protocol.topics import LEAVES, MAX_PAYLOAD_BYTES, VERSION, Leaf
 ROOT = Path(__file__).parent
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SEGMENT_TYPE = f"application/vnd.mobilitycorp.segment.v{VERSION}"
+
+_SIGNED = (
+    "On the wire it is the payload of a compact JWS (RFC 7515) signed with EdDSA; its `typ` is "
+    "mc-command+jws or mc-twin+jws, its `kid` a key the device has pinned"
+)
 
 _CHANNELS: dict[Leaf, tuple[str, list[str]]] = {
     "fact": ("One sealed segment of the fact lane; served first", ["segment"]),
@@ -39,13 +43,10 @@ def schemas() -> dict[str, dict[str, Any]]:
         "hello": messages.Hello,
         "gone": messages.Gone,
         "ack": messages.Ack,
-    }
-    models: dict[str, type[BaseModel]] = {
         "command": commands.Command,
         "twin": commands.DesiredTwin,
     }
     made = {name: _of_struct(kind) for name, kind in structs.items()}
-    made |= {name: model.model_json_schema() for name, model in models.items()}
     return {name: {"$schema": _DIALECT, **schema} for name, schema in made.items()}
 
 
@@ -136,6 +137,8 @@ def _messages() -> dict[str, Any]:
         name: {"name": name, "payload": {"$ref": f"#/components/schemas/{name}"}}
         for name in schemas()
     }
+    for name in ("command", "twin"):
+        described[name] |= {"contentType": "application/jose", "summary": _SIGNED}
     described["segment"] = {
         "name": "segment",
         "contentType": _SEGMENT_TYPE,

@@ -5,8 +5,8 @@
 | fact | up | one sealed segment of the fact lane |
 | up | up | one sealed segment of the signal lane |
 | ack | down | `messages.Ack` |
-| cmd | down | `commands.Command` |
-| twin | down | `commands.DesiredTwin` |
+| cmd | down | `commands.Command`, signed (`signing`) |
+| twin | down | `commands.DesiredTwin`, signed |
 | status | up | `messages.Hello`; `messages.Gone` as the last will |
 """
 
