@@ -54,6 +54,7 @@ schema: $(VENV)/.project ## write every generated file again
 	@$(PY) -m protocol.generate
 	@$(PY) -m tests.use_cases
 	@$(PY) -m tests.import_table
+	@$(PY) -m tests.cloud.routes
 
 clean: ## remove .venv, caches and page assets; the data folder stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -73,6 +74,7 @@ static: $(VENV)/.assets
 	@$(PY) -m protocol.generate --check
 	@$(PY) -m tests.use_cases --check
 	@$(PY) -m tests.import_table --check
+	@$(PY) -m tests.cloud.routes --check
 
 browser: $(VENV)/.assets
 	@$(PY) -m tests.browser --install

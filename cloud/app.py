@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from socket import socket
 from typing import Any
 
 import psycopg
@@ -16,31 +17,42 @@ from psycopg_pool import PoolTimeout
 from cloud.devices import http as devices_http
 from cloud.devices import metrics as device_metrics
 from cloud.devices.api import count_connected
+from cloud.devices.broker_log import BrokerLog
 from cloud.devices.commit import Classify, Parts
+from cloud.devices.device_http import Door
+from cloud.devices.gate import Gate
 from cloud.devices.ingest import Ingest, Settle, commit_then_ack
 from cloud.devices.link import connect_link
+from cloud.devices.listener import Listener
 from cloud.devices.model import classify
 from cloud.devices.presence import Presence
+from cloud.devices.refusals import Refusals
 from cloud.fleet import http as fleet_http
 from cloud.fleet.api import Live
 from cloud.fleet.reactions import SUBSCRIBERS as FLEET_SUBSCRIBERS
+from cloud.identity import http as identity_http
+from cloud.identity.api import AccessTokens, SignIn
+from cloud.kit.auth import tell_auth
 from cloud.kit.clock import Clock, SystemClock
 from cloud.kit.db import Pool, connect, open_pool
 from cloud.kit.engine import EngineError
 from cloud.kit.events import Subscriber, register, run_events
-from cloud.kit.http import HeadAsGet, ReadinessCheck, health_router, install_problems
+from cloud.kit.health import ReadinessCheck, health_router
+from cloud.kit.http import HeadAsGet, install_problems
 from cloud.kit.migrations import migrate
-from cloud.kit.nats import Broker, EmbeddedNats
+from cloud.kit.nats import GATE_INBOX, Broker, EmbeddedNats
+from cloud.kit.ports.authority import FileAuthority
 from cloud.kit.postgres import EmbeddedPostgres
-from cloud.kit.settings import CloudSettings
+from cloud.kit.settings import CloudSettings, token_key
 from cloud.pages import http as pages_http
 from cloud.telemetry import api as telemetry
 from cloud.telemetry import http as telemetry_http
 
 log = logging.getLogger(__name__)
 
-CONTEXTS = ("devices", "telemetry", "fleet", "pages")
+CONTEXTS = ("identity", "devices", "telemetry", "fleet", "pages")
 ROUTERS: Mapping[str, APIRouter] = {
+    "identity": identity_http.router,
     "devices": devices_http.router,
     "telemetry": telemetry_http.router,
     "fleet": fleet_http.router,
@@ -93,6 +105,7 @@ def build(
     *,
     clock: Clock | None = None,
     promise: Promise | None = None,
+    device_listener: socket | None = None,
     on_ready: OnReady = lambda _engines: None,
     on_failure: OnFailure = lambda _error: None,
 ) -> FastAPI:
@@ -102,6 +115,7 @@ def build(
         settings: engines, data folder, contexts.
         clock: the machine's when None.
         promise: how ingest keeps its word.
+        device_listener: where devices enrol; None for a process that lets nobody.
         on_ready: called when requests can be served.
         on_failure: called when a background task ends with an error nobody expected.
 
@@ -110,6 +124,7 @@ def build(
     """
     contexts = chosen_contexts(settings)
     running = Running(settings, contexts, clock or SystemClock(), promise or Promise(), on_failure)
+    running.device_listener = device_listener
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -127,11 +142,12 @@ def build(
     )
     app.add_middleware(HeadAsGet)
     install_problems(app)
+    tell_auth(app)
     app.include_router(health_router(running.checks()))
     for name in contexts:
         app.include_router(ROUTERS[name])
     if "pages" in contexts:
-        pages_http.mount_static(app)
+        pages_http.install(app)
     return app
 
 
@@ -153,6 +169,10 @@ class Running:
         self._on_failure = on_failure
         self._pool: Pool | None = None
         self._link_is_up: Callable[[], bool] = lambda: True
+        self._nats: EmbeddedNats | None = None
+        self._refusals = Refusals()
+        self._device_https: Listener | None = None
+        self.device_listener: socket | None = None
 
     async def start(self, app: FastAPI, stack: contextlib.AsyncExitStack) -> Engines:
         """Open everything; what was opened is closed by `stack`."""
@@ -162,7 +182,12 @@ class Running:
         self._pool = pool
         app.state.pool, app.state.clock = pool, self._clock
         app.state.live = Live(pool, self._clock)
+        identity = SignIn(pool.connection, self._clock, AccessTokens(token_key(self._settings)))
+        app.state.identity, app.state.authenticate = identity, identity.authenticate
         work: dict[str, Coroutine[Any, Any, None]] = {}
+        if "identity" in self._contexts:
+            pause_s = _TIDY_EVERY.total_seconds()
+            work["sign-ins"] = self._every(pause_s, lambda _pool: identity.tidy(), pool)
         if "devices" in self._contexts:
             work |= await self._device_work(stack, engines, pool)
         subscribers = [s for s in SUBSCRIBERS if s.name.partition(".")[0] in self._contexts]
@@ -193,6 +218,7 @@ class Running:
             stack.push_async_callback(asyncio.to_thread, nats.stop)
             await asyncio.to_thread(nats.start)
             nats.watch()
+            self._nats = nats
             broker = nats.broker
             pids["nats"] = nats.pid or 0
         return Engines(dsn, broker, pids)
@@ -200,19 +226,52 @@ class Running:
     async def _device_work(
         self, stack: contextlib.AsyncExitStack, engines: Engines, pool: Pool
     ) -> dict[str, Coroutine[Any, Any, None]]:
-        client = await connect_link(engines.broker.nats_url)
+        work = await self._gate_work(stack, engines)
+        if self.device_listener is not None:
+            work["device-https"] = self._open_door(self.device_listener, engines, pool).run()
+        client = await connect_link(engines.broker.ingest_url)
         stack.push_async_callback(client.close)
         self._link_is_up = lambda: client.is_connected
         dsn = durable(engines.dsn)
         parts = Parts(telemetry.keep, PROJECTORS, self._promise.classify)
         ingest = Ingest(client, dsn, self._clock, parts, settle=self._promise.settle)
         presence = Presence(client, dsn, self._clock)
-        return {
+        return work | {
             "ingest": ingest.run(),
             "presence": presence.run(),
             "tidy": self._every(_TIDY_EVERY.total_seconds(), self._tidy, pool),
             "look": self._every(_LOOK_EVERY_S, self._look, pool),
         }
+
+    async def _gate_work(
+        self, stack: contextlib.AsyncExitStack, engines: Engines
+    ) -> dict[str, Coroutine[Any, Any, None]]:
+        """Return what watches over devices' connections, as far as this process is told to."""
+        broker, refusals = engines.broker, self._refusals
+        work: dict[str, Coroutine[Any, Any, None]] = {}
+        if broker.gate_url is not None:
+            client = await connect_link(broker.gate_url, name="mobility-gate", inbox=GATE_INBOX)
+            stack.push_async_callback(client.close)
+            gate = Gate(client, broker.issuer_seed, engines.dsn, self._clock, refusals=refusals)
+            work["gate"] = gate.run()
+        if broker.log_path is not None:
+            work["broker-log"] = BrokerLog(broker.log_path, refusals).run()
+        return work
+
+    def _open_door(self, listening: socket, engines: Engines, pool: Pool) -> Listener:
+        settings = self._settings
+        door = Door(
+            pool=pool,
+            clock=self._clock,
+            authority=FileAuthority(settings.data_dir, self._clock),
+            lifetime=settings.certificate_lifetime,
+            mqtt=(engines.broker.mqtt_host, engines.broker.mqtt_port),
+            signers=tuple,
+            blobs=settings.data_dir / "blobs",
+            refusals=self._refusals,
+        )
+        self._device_https = Listener(door, listening, settings.device_hosts)
+        return self._device_https
 
     async def _open_pool(self, stack: contextlib.AsyncExitStack, dsn: str, name: str) -> Pool:
         pool = await asyncio.to_thread(open_pool, dsn, name=name, timeout_s=10)
@@ -229,7 +288,7 @@ class Running:
             log.critical("%s ended, so this process ends too", task.get_name(), exc_info=error)
             self._on_failure(error)
 
-    async def _every(self, pause_s: float, work: Callable[[Pool], None], pool: Pool) -> None:
+    async def _every(self, pause_s: float, work: Callable[[Pool], object], pool: Pool) -> None:
         while True:
             try:
                 await asyncio.to_thread(work, pool)
@@ -238,6 +297,10 @@ class Running:
             await asyncio.sleep(pause_s)
 
     def _tidy(self, pool: Pool) -> None:
+        if self._nats is not None and self._nats.renew_certificate():
+            log.info("the broker has a new certificate")
+        if self._device_https is not None and self._device_https.renew_certificate():
+            log.info("the device listener has a new certificate")
         with pool.connection() as db:
             now = self._clock.now()
             telemetry.prepare_partitions(db, now)

@@ -1,14 +1,15 @@
-"""`mobility-cloud`: serve, look after devices, export readings, find out what is wrong."""
+"""`mobility-cloud`: serve, look after devices and accounts, export readings, find faults."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 DONE, TROUBLE, USAGE, INTERRUPTED = 0, 1, 2, 130
+_MAX_DIGITS = 6
 
 _EXAMPLES = """examples:
   mobility-cloud serve
@@ -18,7 +19,7 @@ _EXAMPLES = """examples:
 """
 _SERVE_EXAMPLES = """examples:
   mobility-cloud serve                                  every context, embedded engines, in .demo
-  mobility-cloud serve --data-dir /srv/mobility --http 0.0.0.0:8080
+  mobility-cloud serve --data-dir /srv/mobility --http 0.0.0.0:8080 --device-https 0.0.0.0:8443
   DATABASE_URL=... NATS_URL=... mobility-cloud serve devices telemetry     one more ingest worker
   DATABASE_URL=... NATS_URL=... mobility-cloud serve fleet pages           pages and API alone
 """
@@ -26,11 +27,26 @@ _DEVICES_EXAMPLES = """examples:
   mobility-cloud devices add demo-001 --battery jbd_uart --port /dev/ttyUSB0 --out demo-001.toml
   mobility-edge run --config demo-001.toml
   mobility-cloud devices list
+  mobility-cloud devices claim demo-001 --ttl 2h      one JSON object; the claim is shown only now
+  mobility-cloud devices certificates demo-001
+  mobility-cloud devices revoke demo-001 --reason stolen
 """
 _EXPORT_EXAMPLES = """examples:
   mobility-cloud telemetry export --device demo-001 --format jsonl
   mobility-cloud telemetry export --device demo-001 --from 2026-07-01T00:00:00Z \\
       --to 2026-07-02T00:00:00Z --format parquet --out first-of-july.parquet
+"""
+
+_ACCOUNTS_EXAMPLES = """examples:
+  mobility-cloud accounts add ada --role supervisor
+  mobility-cloud accounts add feed --service --scope vehicles:read --scope telemetry:read
+  pwgen 20 1 | mobility-cloud accounts add root --role admin --password-stdin
+  mobility-cloud accounts disable ada
+"""
+_AUDIT_EXAMPLES = """examples:
+  mobility-cloud audit verify
+  mobility-cloud audit verify --json > today.json      keep it elsewhere: it names the head's hash
+  mobility-cloud audit list --limit 20
 """
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse names it nowhere else
@@ -67,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_devices(commands)
     _add_telemetry(commands)
+    _add_accounts(commands)
+    _add_audit(commands)
     doctor = _add(commands, "doctor", "tell what is up, what is not, and what to do", _EXAMPLES)
     _add_data_dir(doctor)
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
@@ -84,6 +102,15 @@ def moment(text: str) -> datetime:
     return found.replace(tzinfo=found.tzinfo or UTC)
 
 
+def span(text: str) -> timedelta:
+    """Read a time span: a number and s, m or h."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours"}
+    number, unit = text[:-1], units.get(text[-1:])
+    if unit is None or not number.isdecimal() or len(number) > _MAX_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time span; write for example 15m")
+    return timedelta(**{unit: int(number)})
+
+
 def _add_serve(commands: _Commands) -> None:
     serve = _add(commands, "serve", "run contexts until told to stop", _SERVE_EXAMPLES)
     serve.add_argument(
@@ -95,10 +122,15 @@ def _add_serve(commands: _Commands) -> None:
         metavar="HOST:PORT",
         help="where to listen; port 0 takes a free one (default 127.0.0.1:8080 or the next free)",
     )
+    serve.add_argument(
+        "--device-https",
+        metavar="HOST:PORT",
+        help="where devices enrol and renew (default 127.0.0.1:8443 or the next free)",
+    )
 
 
 def _add_devices(commands: _Commands) -> None:
-    devices = _add(commands, "devices", "enrol and list devices", _DEVICES_EXAMPLES)
+    devices = _add(commands, "devices", "enrol, list and revoke devices", _DEVICES_EXAMPLES)
     actions = devices.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = _add(
         actions, "add", "enrol a device and write its agent's configuration", _DEVICES_EXAMPLES
@@ -107,8 +139,36 @@ def _add_devices(commands: _Commands) -> None:
     add.add_argument("--battery", required=True, metavar="NAME", help="protocol of its battery")
     add.add_argument("--port", required=True, metavar="PATH", help="serial port of the battery")
     add.add_argument("--out", required=True, metavar="FILE", type=Path, help="file to write")
-    add.add_argument("--force", action="store_true", help="overwrite FILE")
+    add.add_argument("--force", action="store_true", help="overwrite FILE, with a new claim")
+    add.add_argument("--controller", metavar="NAME", help="vehicle controller, such as lock_unit")
+    add.add_argument("--controller-port", metavar="PATH", help="its serial port, if it has one")
+    add.add_argument("--gnss-port", metavar="PATH", help="serial port of the GNSS receiver")
     _add_data_dir(add)
+    claim = _add(actions, "claim", "let a device, known or new, enrol once", _DEVICES_EXAMPLES)
+    claim.add_argument("id", metavar="ID", help="3 to 36 of a-z, 0-9 and -")
+    claim.add_argument(
+        "--ttl",
+        type=span,
+        default=timedelta(minutes=15),
+        metavar="SPAN",
+        help="how long it can be used: 90s, 15m, up to 24h (default 15m)",
+    )
+    claim.add_argument(
+        "--battery", metavar="NAME", help="protocol of its battery (default: what it says itself)"
+    )
+    _add_data_dir(claim)
+    revoke = _add(
+        actions, "revoke", "take a device's certificates; it is cut at once", _DEVICES_EXAMPLES
+    )
+    revoke.add_argument("id", metavar="ID", help="the device")
+    revoke.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
+    _add_data_dir(revoke)
+    certificates = _add(
+        actions, "certificates", "list the certificates a device has and had", _DEVICES_EXAMPLES
+    )
+    certificates.add_argument("id", metavar="ID", help="the device")
+    certificates.add_argument("--json", action="store_true", help="print JSON")
+    _add_data_dir(certificates)
     listing = _add(actions, "list", "list enrolled devices", _DEVICES_EXAMPLES)
     listing.add_argument("--json", action="store_true", help="print JSON")
     _add_data_dir(listing)
@@ -138,6 +198,42 @@ def _add_telemetry(commands: _Commands) -> None:
     )
     export.add_argument("--out", type=Path, metavar="FILE", help="file to write (default stdout)")
     _add_data_dir(export)
+
+
+def _add_accounts(commands: _Commands) -> None:
+    accounts = _add(commands, "accounts", "let people and programs sign in", _ACCOUNTS_EXAMPLES)
+    actions = accounts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = _add(actions, "add", "add an account and print its password, once", _ACCOUNTS_EXAMPLES)
+    add.add_argument("user", metavar="USER", help="2 to 64 of a-z, 0-9 and . _ @ + -")
+    add.add_argument("--role", metavar="ROLE", help="viewer, operator, supervisor or admin")
+    add.add_argument("--service", action="store_true", help="a program's, with its own scopes")
+    add.add_argument("--scope", action="append", metavar="SCOPE", help="of a program; repeat it")
+    add.add_argument(
+        "--password-stdin", action="store_true", help="read the password; else one is generated"
+    )
+    _add_data_dir(add)
+    listing = _add(actions, "list", "list accounts", _ACCOUNTS_EXAMPLES)
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    _add_data_dir(listing)
+    for name, purpose in (
+        ("disable", "disable an account and end its sign-ins"),
+        ("unlock", "let an account try again that had too many wrong passwords"),
+    ):
+        action = _add(actions, name, purpose, _ACCOUNTS_EXAMPLES)
+        action.add_argument("user", metavar="USER", help="whose")
+        _add_data_dir(action)
+
+
+def _add_audit(commands: _Commands) -> None:
+    audit = _add(commands, "audit", "check and read the audit chain", _AUDIT_EXAMPLES)
+    actions = audit.add_subparsers(dest="action", required=True, metavar="ACTION")
+    verify = _add(actions, "verify", "check every row; name the first bad one", _AUDIT_EXAMPLES)
+    verify.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_data_dir(verify)
+    listing = _add(actions, "list", "list the newest rows, the newest last", _AUDIT_EXAMPLES)
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="how many (default 50)")
+    listing.add_argument("--json", action="store_true", help="print one JSON object a row")
+    _add_data_dir(listing)
 
 
 def _add(commands: _Commands, name: str, purpose: str, examples: str) -> argparse.ArgumentParser:

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from shlex import quote
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 import psycopg
 
@@ -20,6 +19,7 @@ from cloud.kit.migrations import MigrationError
 from cloud.kit.settings import CloudSettings, database_for, host_and_port
 
 if TYPE_CHECKING:
+    from cloud.devices import agent_config
     from cloud.kit.nats import Broker
 
 DONE, TROUBLE, USAGE = 0, 1, 2
@@ -57,11 +57,15 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     try:
         host, port = host_and_port(arguments.http) if arguments.http else (None, None)
+        wanted = arguments.device_https
+        device_host, device_port = host_and_port(wanted) if wanted else (None, None)
         settings = CloudSettings.from_env(
             data_dir=arguments.data_dir,
             contexts=tuple(arguments.contexts),
             http_host=host,
             http_port=port,
+            device_https_host=device_host,
+            device_https_port=device_port,
         )
         chosen_contexts(settings)
     except ValueError as wrong:
@@ -70,10 +74,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _add_device(arguments: argparse.Namespace) -> int:
-    from cloud.devices import agent_config
-    from cloud.devices.api import check_enrolment, enrol
+    from cloud.devices import agent_config, commands
+    from cloud.devices.api import check_enrolment
+    from cloud.kit.ports.authority import FileAuthority
 
     settings = CloudSettings.from_env(data_dir=arguments.data_dir)
+    controller = _controller(arguments)
     try:
         check_enrolment(arguments.id, arguments.battery)
     except ValueError as wrong:
@@ -84,25 +90,57 @@ def _add_device(arguments: argparse.Namespace) -> int:
         )
     _check_writable(arguments.out)
     broker = _broker(settings)
-    text = agent_config.render(
-        arguments.id,
-        battery=arguments.battery,
-        battery_port=arguments.port,
-        mqtt=agent_config.Mqtt(
-            broker.mqtt_host, broker.mqtt_port, broker.device_username, broker.device_password
-        ),
-        file_name=arguments.out.name,
-    )
-    with _database(settings) as db, db.transaction():
-        fresh = enrol(db, arguments.id, arguments.battery, SystemClock().now())
-        # A file that cannot be written takes the enrolment back.
-        agent_config.write(arguments.out, text, overwrite=arguments.force)
-    said = "enrolled" if fresh else "was enrolled already"
-    sys.stdout.write(
-        f"{arguments.id} {said}; start it with"
-        f" `mobility-edge run --config {quote(str(arguments.out))}`\n"
-    )
-    return DONE
+    mqtt = agent_config.Mqtt(broker.mqtt_host, broker.mqtt_port)
+    ca_pem = FileAuthority(settings.data_dir).ca_pem
+    with _database(settings) as db:
+        where = commands.Where(mqtt, _device_url(settings), ca_pem)
+        return commands.add(arguments, db, SystemClock(), where, controller)
+
+
+def _controller(arguments: argparse.Namespace) -> "agent_config.Controller | None":
+    """Return the vehicle controller asked for; one without a line of its own is at the battery."""
+    from cloud.devices import agent_config
+    from protocol.controllers import VEHICLE_CONTROLLERS
+
+    name, port = arguments.controller, arguments.controller_port
+    if name is None and port is None:
+        return None
+    if name not in VEHICLE_CONTROLLERS:
+        known = ", ".join(VEHICLE_CONTROLLERS)
+        raise UsageError(f"no controller named {name or ''!r}; give --controller one of {known}")
+    if VEHICLE_CONTROLLERS[name].baud is None:
+        port = port or arguments.port
+    if port is None:
+        raise UsageError(f"{name} has a serial port of its own; name it with --controller-port")
+    return agent_config.Controller(name, port)
+
+
+def _claim_device(arguments: argparse.Namespace) -> int:
+    from cloud.devices import commands
+    from cloud.devices.api import check_enrolment
+    from cloud.devices.enrolment import check_ttl
+
+    try:
+        check_enrolment(arguments.id, arguments.battery)
+        check_ttl(arguments.ttl)
+    except ValueError as wrong:
+        raise UsageError(_sentence(wrong)) from wrong
+    with _database(CloudSettings.from_env(data_dir=arguments.data_dir)) as db:
+        return commands.claim(arguments, db, SystemClock())
+
+
+def _revoke_device(arguments: argparse.Namespace) -> int:
+    from cloud.devices import commands
+
+    with _database(_existing(arguments)) as db:
+        return commands.revoke(arguments, db, SystemClock())
+
+
+def _list_certificates(arguments: argparse.Namespace) -> int:
+    from cloud.devices import commands
+
+    with _database(_existing(arguments)) as db:
+        return commands.certificates(arguments, db, SystemClock())
 
 
 def _list_devices(arguments: argparse.Namespace) -> int:
@@ -148,6 +186,30 @@ def _export(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _add_account(arguments: argparse.Namespace) -> int:
+    from cloud.identity import commands
+    from cloud.identity.model import check_account
+
+    scopes = arguments.scope or ()
+    if arguments.service == bool(arguments.role) or (arguments.role and scopes):
+        raise UsageError("an account has --role ROLE, or --service with one or more --scope SCOPE")
+    try:
+        kind: Literal["staff", "service"] = "service" if arguments.service else "staff"
+        check_account(arguments.user.strip().lower(), kind, arguments.role or "", scopes)
+    except ValueError as wrong:
+        raise UsageError(_sentence(wrong)) from wrong
+    with _database(CloudSettings.from_env(data_dir=arguments.data_dir)) as db:
+        return commands.add(arguments, db, SystemClock())
+
+
+def _of_identity(name: str, arguments: argparse.Namespace) -> int:
+    from cloud.identity import commands
+
+    with _database(_existing(arguments)) as db:
+        exit_code: int = getattr(commands, name)(arguments, db, SystemClock())
+    return exit_code
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from cloud import doctor
     from cloud.app import CONTEXTS
@@ -159,7 +221,16 @@ _COMMANDS = {
     "serve": _serve,
     "devices add": _add_device,
     "devices list": _list_devices,
+    "devices claim": _claim_device,
+    "devices revoke": _revoke_device,
+    "devices certificates": _list_certificates,
     "telemetry export": _export,
+    "accounts add": _add_account,
+    "accounts list": lambda arguments: _of_identity("list_all", arguments),
+    "accounts disable": lambda arguments: _of_identity("disable", arguments),
+    "accounts unlock": lambda arguments: _of_identity("unlock", arguments),
+    "audit verify": lambda arguments: _of_identity("verify", arguments),
+    "audit list": lambda arguments: _of_identity("list_audit", arguments),
     "doctor": _doctor,
 }
 
@@ -211,6 +282,17 @@ def _broker(settings: CloudSettings) -> "Broker":
     if not nats.ports:
         nats.ports = nats.folder.choose_ports(nats.name, nats.wanted_ports)
     return nats.broker
+
+
+def _device_url(settings: CloudSettings) -> str:
+    """Return where devices enrol: as told, as the running cloud says, or where it will listen."""
+    from cloud.kit.runfile import read_runfile
+    from cloud.serve import device_port
+
+    served = read_runfile(settings.data_dir) or {}
+    if settings.device_url is None and "device_https" in served:
+        return str(served["device_https"])
+    return settings.device_url_at(device_port(settings))
 
 
 @contextlib.contextmanager

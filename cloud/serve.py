@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -15,19 +14,19 @@ import uvicorn
 import uvloop
 
 from cloud.app import Engines, Promise, build, chosen_contexts
-from cloud.kit.folder import DataFolder
+from cloud.kit.listening import Wanted, coming_port, listen
 from cloud.kit.logs import configure_logs
+from cloud.kit.ports.authority import FileAuthority
 from cloud.kit.runfile import AlreadyServedError, only_server, remove_runfile, write_runfile
-from cloud.kit.settings import DEFAULT_HTTP_PORT, CloudSettings
+from cloud.kit.settings import DEFAULT_DEVICE_PORT, DEFAULT_HTTP_PORT, CloudSettings
+from cloud.kit.tls_server import Limits, bounded
 
-_BACKLOG = 1024
-_PORT_ATTEMPTS = 20
+log = logging.getLogger(__name__)
+
 _GRACE_S = 3
+# People send larger bodies than devices do, over links as slow.
+_LIMITS = Limits(body_s=60, body_bytes=1_000_000, connections=10_000)
 _INTERRUPTED = 130
-
-
-class BusyPortError(OSError):
-    """Somebody else listens there; the message says what to do."""
 
 
 class _Server(uvicorn.Server):
@@ -51,7 +50,7 @@ def serve(settings: CloudSettings, *, promise: Promise | None = None) -> int:
 
     Raises:
         ValueError: a context that does not exist.
-        BusyPortError: the HTTP port is taken.
+        BusyPortError: a port is taken.
         AlreadyServedError: the data folder is served by another process.
         EngineError: an engine does not start or answer.
     """
@@ -61,18 +60,29 @@ def serve(settings: CloudSettings, *, promise: Promise | None = None) -> int:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         tells = _hold_folder(settings, stack)
-        listener = stack.enter_context(_listen(settings, first=tells))
+        http = stack.enter_context(listen(settings.data_dir, _http(settings), first=tells))
+        devices = None
+        if "devices" in contexts:
+            wanted = _device_https(settings)
+            devices = stack.enter_context(listen(settings.data_dir, wanted, first=tells))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            process = _Process(settings, listener, ", ".join(contexts), tells=tells)
+            process = _Process(settings, http, devices, ", ".join(contexts), tells=tells)
             return runner.run(process.run(promise))
 
 
 class _Process:
     def __init__(
-        self, settings: CloudSettings, listener: socket.socket, serves: str, *, tells: bool
+        self,
+        settings: CloudSettings,
+        http: socket.socket,
+        devices: socket.socket | None,
+        serves: str,
+        *,
+        tells: bool,
     ) -> None:
         self._settings = settings
-        self._listener = listener
+        self._listener = http
+        self._device_listener = devices
         self._serves = serves
         self._tells = tells
         self._exit_code = 0
@@ -86,13 +96,14 @@ class _Process:
         app = build(
             self._settings,
             promise=promise,
+            device_listener=self._device_listener,
             on_ready=self._note_engines,
             on_failure=lambda _error: self._end(1),
         )
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=bounded(_LIMITS, _refused),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -122,7 +133,10 @@ class _Process:
         host, port = self._listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         if self._tells and self._engines is not None:
-            write_runfile(self._settings.data_dir, _content(url, self._engines))
+            content = _content(url, self._engines)
+            if self._device_listener is not None:
+                content |= _of_devices(self._settings, self._device_listener)
+            write_runfile(self._settings.data_dir, content)
         sys.stdout.write(f"ready {url} ({self._serves})\n")
         sys.stdout.flush()
 
@@ -132,15 +146,40 @@ def _content(url: str, engines: Engines) -> dict[str, Any]:
     return {
         "page_url": f"{url}/",
         "api_url": url,
-        "mqtt": {
-            "host": broker.mqtt_host,
-            "port": broker.mqtt_port,
-            "username": broker.device_username,
-            "password": broker.device_password,
-        },
+        "mqtt": {"host": broker.mqtt_host, "port": broker.mqtt_port},
         "postgres_dsn": engines.dsn,
         "pids": {"cloud": os.getpid(), **engines.pids},
     }
+
+
+def _of_devices(settings: CloudSettings, listener: socket.socket) -> dict[str, Any]:
+    return {
+        "device_https": settings.device_url_at(listener.getsockname()[1]),
+        "ca_file": str(FileAuthority(settings.data_dir).ca_file),
+    }
+
+
+def device_port(settings: CloudSettings) -> int:
+    """Return the port on which devices enrol now, or will when the cloud is next served."""
+    return coming_port(settings.data_dir, _device_https(settings))
+
+
+def _http(settings: CloudSettings) -> Wanted:
+    return Wanted("http", "--http", settings.http_host, settings.http_port, DEFAULT_HTTP_PORT)
+
+
+def _device_https(settings: CloudSettings) -> Wanted:
+    return Wanted(
+        "device_https",
+        "--device-https",
+        settings.device_https_host,
+        settings.device_https_port,
+        DEFAULT_DEVICE_PORT,
+    )
+
+
+def _refused(reason: str, address: str) -> None:
+    log.info("refused a request from %s: %s", address, reason.replace("_", " "))
 
 
 def _hold_folder(settings: CloudSettings, stack: contextlib.ExitStack) -> bool:
@@ -152,41 +191,3 @@ def _hold_folder(settings: CloudSettings, stack: contextlib.ExitStack) -> bool:
             raise
         return False
     return True
-
-
-def _listen(settings: CloudSettings, *, first: bool) -> socket.socket:
-    """Listen where told, else on last time's port or the next free one, kept by the folder."""
-    host, attempts = settings.http_host, 0
-    while True:
-        port = settings.http_port if settings.http_port is not None else _choose(settings, first)
-        try:
-            return _bound(host, port)
-        except OSError as trouble:
-            # A chosen port may be lost to somebody faster; one that was asked for is not changed.
-            attempts += 1
-            lost = settings.http_port is None and trouble.errno == errno.EADDRINUSE
-            if lost and attempts < _PORT_ATTEMPTS:
-                continue
-            raise BusyPortError(
-                f"cannot listen on {host}:{port} ({trouble.strerror or trouble});"
-                " choose another with --http HOST:PORT, or stop what uses it"
-            ) from trouble
-
-
-def _choose(settings: CloudSettings, first: bool) -> int:
-    """Return a free port; a process beside the first one must not take over its choice."""
-    folder = DataFolder(settings.data_dir)
-    ports = folder.choose_ports("http" if first else "http_beside", {"port": DEFAULT_HTTP_PORT})
-    return ports["port"]
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener

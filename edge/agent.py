@@ -1,18 +1,24 @@
-"""The agent at work: it polls the battery, keeps the journal and lets the uplink run."""
+"""The agent at work: polls the battery, keeps the journal, does what it is told, reports."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from edge import VERSION
 from edge.clock import Clock
+from edge.commands.remote import Remote
+from edge.commands.restart import AgentRestart
 from edge.drivers.base import BatteryReading, to_signals
 from edge.drivers.poller import Poller
+from edge.identity.enrol import Enroller
 from edge.journal import Journal
-from edge.rules.battery import BatteryWatch
+from edge.rules.battery import BatteryWatch, NewFact
 from edge.rules.pace import Commits, Pace, Schedule, pace_of
 from edge.rules.state import Motion, VehicleState, next_motion
+from edge.senses import Senses
 from edge.settings import Intervals
 from edge.telling import Teller
 from edge.uplink.uplink import Uplink
@@ -27,9 +33,12 @@ class Agent:
     poller: Poller
     journal: Journal
     uplink: Uplink
+    enroller: Enroller
     intervals: Intervals
     clock: Clock
     teller: Teller
+    remote: Remote
+    senses: Senses
     _pace: Pace = field(init=False)
     _motion: Motion = field(default_factory=Motion)
     _watch: BatteryWatch = field(default_factory=BatteryWatch)
@@ -37,9 +46,13 @@ class Agent:
     _recorded_s: float = float("-inf")
     _commit: Literal["flush", "seal"] | None = None
     _commit_due: asyncio.Event = field(default_factory=asyncio.Event)
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._pace = pace_of(self.intervals, self.state)
+        self._set_pace()
+        self.remote.wishes.when_changed = self._hurry.set
+        self.remote.own.read_now = self._read_now
+        self.senses.when_able = self.uplink.say_hello
 
     @property
     def state(self) -> VehicleState:
@@ -54,36 +67,88 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled. A task that fails unexpectedly ends the agent.
 
-        The battery is read and the reading is durable before the uplink loads its libraries.
+        The battery is read and the reading is durable before the uplink loads its libraries; what
+        the cloud wished before the last stop is in force before anything is reported.
+
+        Raises:
+            AgentRestart: It was told to start again; the journal is still open.
         """
+        await self.remote.open()
         await self.journal.append_fact(
             "agent.started", {"boot": self.journal.boot_id, "version": VERSION}
         )
         await self._poll_once()
         await self._commit_once()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._poll(), name="poll-battery")
-            tasks.create_task(self._keep_journal(), name="keep-journal")
-            tasks.create_task(self.uplink.run(), name="uplink")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._poll(), name="poll-battery")
+                tasks.create_task(self._keep_journal(), name="keep-journal")
+                tasks.create_task(self.senses.run(self._notice), name="senses")
+                tasks.create_task(self.remote.run(), name="remote")
+                tasks.create_task(self.enroller.run(), name="identity")
+                tasks.create_task(self.uplink.run(), name="uplink")
+        except BaseExceptionGroup as ends:
+            if ends.split(AgentRestart)[1] is not None:
+                raise
+            raise AgentRestart("the agent is started again: it was told to") from None
 
     async def _poll(self) -> None:
         schedule = Schedule(self.clock.mono_s())
         while True:
-            await asyncio.sleep(schedule.after(self._pace.poll_s, self.clock.mono_s()))
+            await self._pause(schedule)
             await self._poll_once()
 
-    async def _poll_once(self) -> None:
+    async def _pause(self, schedule: Schedule) -> None:
+        """Sleep until the next poll is due; whatever changes the pace ends the sleep."""
+        sleep_s = schedule.after(self._pace.poll_s, self.clock.mono_s())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(sleep_s):
+                await self._hurry.wait()
+        if self._hurry.is_set():
+            self._hurry.clear()
+            schedule.next_s = self.clock.mono_s()
+
+    async def _poll_once(self) -> bool:
+        """Read the battery and take it all down; return whether it answered."""
         reading = await self.poller.poll()
         now_s = self.clock.mono_s()
         facts = self._watch.see(reading, offline=self.poller.offline)
         self._tell(reading, now_s)
+        self._follow(reading.current_a if reading is not None else None, now_s)
+        values = self.senses.signals()
         if reading is not None:
-            self._follow(next_motion(self._motion, reading.current_a, now_s))
-            self._record(reading, now_s, urgent=bool(facts))
+            values = to_signals(reading) | values
+        self._record(values, now_s, urgent=bool(facts))
+        await self._write(facts)
+        self._plan_commit(now_s)
+        return reading is not None
+
+    async def _read_now(self) -> bool:
+        """Read everything, whatever the pace, and make it ready to send."""
+        self._recorded_s = float("-inf")
+        answered = await self._poll_once()
+        await self.journal.seal()
+        return answered
+
+    async def _notice(self, facts: list[NewFact]) -> None:
+        """Take the controller's facts; the reading of their moment goes with them."""
+        now_s = self.clock.mono_s()
+        before = self.state
+        self._follow(None, now_s)
+        if self.state is not before:
+            self._hurry.set()
+        if facts:
+            self._record(self.senses.signals(), now_s, urgent=True)
+            await self._write(facts)
+            self._plan_commit(now_s)
+
+    async def _write(self, facts: Sequence[NewFact]) -> None:
         for kind, fields in facts:
             if fields:
                 _log.warning("%s %s", kind, fields)
             await self.journal.append_fact(kind, fields)
+
+    def _plan_commit(self, now_s: float) -> None:
         due = self._commits.due(self._pace, now_s)
         if due is not None:
             self._commit = "seal" if "seal" in (due, self._commit) else due
@@ -99,18 +164,23 @@ class Agent:
         )
         self.teller.state(now_s, self.state, unacked=self.waiting, connected=self.uplink.connected)
 
-    def _follow(self, motion: Motion) -> None:
-        if motion.state is not self._motion.state:
-            self._pace = pace_of(self.intervals, motion.state)
-        self._motion = motion
+    def _follow(self, current_a: float | None, now_s: float) -> None:
+        self._motion = next_motion(self._motion, current_a, now_s, self.senses.speed_kmh)
+        self._set_pace()
 
-    def _record(self, reading: BatteryReading, now_s: float, *, urgent: bool) -> None:
+    def _set_pace(self) -> None:
+        remote = self.remote
+        self._pace = pace_of(self.intervals, self.state, remote.wishes.intervals, live=remote.live)
+
+    def _record(self, values: dict[int, int], now_s: float, *, urgent: bool) -> None:
         pace = self._pace
+        if not values:
+            return
         if not urgent and now_s - self._recorded_s < pace.record_s - pace.poll_s / 2:
             return
         self._recorded_s = now_s
         self._commits.recorded(now_s)
-        self.journal.append_reading(self.clock.wall_ms(), to_signals(reading))
+        self.journal.append_reading(self.clock.wall_ms(), values)
 
     async def _keep_journal(self) -> None:
         """Fsync beside the polls: a slow disk must not delay them."""

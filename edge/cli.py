@@ -12,6 +12,7 @@ from edge.usage import DONE, TROUBLE, Command, Parser, run_command
 EXAMPLES = """examples:
   mobility-edge run --config agent.toml
   mobility-edge doctor --config agent.toml
+  mobility-edge enrol --config agent.toml
   mobility-edge journal --config agent.toml
   mobility-edge decode --protocol jbd_uart < frames.jsonl
 
@@ -23,7 +24,8 @@ _RUN = """examples:
 
 Every key can be set as MOBILITY_<SECTION>_<KEY> in the environment, which wins over the file.
 Without a broker the journal fills and is sent later. SIGTERM and Ctrl-C close it in good order.
-It tells on stderr what changes, and once a minute how things are.
+It tells on stderr what changes, and once a minute how things are. Exit code 75 means that a command
+asks for a restart: whoever runs it starts it again.
 """
 _JOURNAL = """examples:
   mobility-edge journal --config agent.toml            lanes, epochs, what is not acknowledged
@@ -43,10 +45,27 @@ _DOCTOR = """examples:
   mobility-edge doctor --config agent.toml
   mobility-edge doctor --config agent.toml --json
 """
+_ENROL = """examples:
+  mobility-edge enrol --config agent.toml
+
+Turns the claim under [identity] into a key and a certificate now; the agent does the same when it
+starts. A claim is good once: get one with mobility-cloud devices claim ID. With a claim that this
+vehicle used already nothing is done. Exit code 1 when the cloud refuses or is not there.
+"""
+_IDENTITY = """examples:
+  mobility-edge identity --config agent.toml
+  mobility-edge identity --config agent.toml --json
+
+Whom the certificate names, how long it is good, whose commands are believed. Exit code 1 when the
+vehicle is not enrolled.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code: 0 done, 1 trouble, 2 usage, 130 Ctrl-C."""
+    """Run the program and return its exit code.
+
+    0 done, 1 trouble, 2 usage, 75 start me again, 130 Ctrl-C.
+    """
     return run_command(_parser(), argv)
 
 
@@ -78,6 +97,13 @@ def _parser() -> Parser:
     doctor = _add(commands, "doctor", "tell what is wrong and what to do", _DOCTOR, _doctor)
     doctor.add_argument("--config", type=Path, metavar="FILE", required=True)
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
+
+    enrol = _add(commands, "enrol", "get this vehicle its certificate", _ENROL, _enrol)
+    enrol.add_argument("--config", type=Path, metavar="FILE", required=True)
+
+    identity = _add(commands, "identity", "tell who this vehicle is", _IDENTITY, _identity)
+    identity.add_argument("--config", type=Path, metavar="FILE", required=True)
+    identity.add_argument("--json", action="store_true", help="print one JSON object")
 
     frames = commands.add_parser("decode", help="decode captured frames, JSON lines in and out")
     decode.add_arguments(frames)
@@ -114,6 +140,8 @@ def _run(args: argparse.Namespace) -> int:
     import asyncio
     import sqlite3
 
+    from edge.commands.restart import EXIT_CODE, AgentRestart
+    from edge.controllers.registry import ControllerError
     from edge.drivers.registry import UnknownProtocolError
     from edge.journal import JournalBusyError, JournalVersionError
     from edge.journal.accept import AcceptFdError, accept_fd
@@ -131,12 +159,15 @@ def _run(args: argparse.Namespace) -> int:
         settings = load(args.config, os.environ)
         work = serve(settings, accept_fd=accept_fd(os.environ))
         asyncio.run(until_terminated(work))
+    except AgentRestart:
+        return EXIT_CODE
     except sqlite3.OperationalError as error:
         return _say(
             f"the journal {settings.journal.path} cannot be opened ({error}); check its folder"
         )
     except (
         AcceptFdError,
+        ControllerError,
         JournalBusyError,
         JournalVersionError,
         LinkDownError,
@@ -183,6 +214,32 @@ def _doctor(args: argparse.Namespace) -> int:
     findings = examine(args.config, os.environ)
     sys.stdout.write(report(findings, as_json=args.json))
     return DONE if all(finding.ok for finding in findings) else TROUBLE
+
+
+def _enrol(args: argparse.Namespace) -> int:
+    from edge.identity.exchange import CloudAwayError, RefusedError
+    from edge.identity.keys import KeyStoreError
+    from edge.identity.now import enrol_now
+    from edge.settings import SettingsError, load
+
+    try:
+        print(enrol_now(load(args.config, os.environ)))
+    except (CloudAwayError, KeyStoreError, RefusedError, SettingsError) as error:
+        return _say(str(error))
+    return DONE
+
+
+def _identity(args: argparse.Namespace) -> int:
+    from edge.identity.doctor import as_json, as_text, describe
+    from edge.identity.keys import KeyStoreError
+    from edge.settings import SettingsError, load
+
+    try:
+        told = describe(load(args.config, os.environ))
+    except (KeyStoreError, SettingsError) as error:
+        return _say(str(error))
+    sys.stdout.write(as_json(told) if args.json else as_text(told))
+    return DONE if told["enrolled"] else TROUBLE
 
 
 def _journal_path(args: argparse.Namespace) -> Path:

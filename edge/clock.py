@@ -16,6 +16,11 @@ class Clock(Protocol):
         ...
 
 
+def utc(unix_ms: int) -> str:
+    """Return a time for people, to the second: 2026-07-01 12:00:00 UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_ms // 1000))
+
+
 class SystemClock:
     """The clocks of this machine."""
 

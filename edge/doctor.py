@@ -4,40 +4,35 @@ import asyncio
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from edge.clock import Clock, SystemClock
 from edge.drivers.poller import Poller
 from edge.drivers.registry import UnknownProtocolError, serial_decoder
+from edge.findings import Finding, trouble
+from edge.identity.doctor import examine_identity
+from edge.identity.keys import FileKeyStore
 from edge.journal.inspect import JournalUnreadableError, check, inspect
 from edge.journal.lock import JournalBusyError, JournalLock
 from edge.links.base import LinkDownError
 from edge.links.opening import open_link
-from edge.settings import Battery, Mqtt, Settings, SettingsError, load
+from edge.settings import Battery, Settings, SettingsError, load
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found about one part; `next_step` says what to do when it is not ok."""
-
-    part: str
-    ok: bool
-    found: str
-    next_step: str = ""
-
-
-def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
+def examine(config: Path, environ: Mapping[str, str], clock: Clock | None = None) -> list[Finding]:
     """Look at everything an agent needs. Changes nothing, and lets a running agent run."""
     try:
         settings = load(config, environ)
     except SettingsError as error:
-        return [_trouble("configuration", error, "correct the file")]
+        return [trouble("configuration", error, "correct the file")]
     running = _is_running(Path(settings.journal.path))
     return [
         Finding("configuration", ok=True, found=f"{config}, device {settings.device.id}"),
         Finding("agent", ok=True, found="is running" if running else "is not running"),
         asyncio.run(_battery(settings.battery, running=running)),
-        asyncio.run(_broker(settings.mqtt)),
+        *examine_identity(settings, clock or SystemClock()),
+        asyncio.run(_broker(settings, running=running)),
         _journal(settings),
         _disk(settings),
     ]
@@ -58,12 +53,6 @@ def report(findings: Sequence[Finding], *, as_json: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _trouble(part: str, error: Exception, otherwise: str) -> Finding:
-    """Return an error as a finding: what follows its last semicolon is what to do."""
-    found, _, step = str(error).rpartition("; ")
-    return Finding(part, ok=False, found=found or step, next_step=step if found else otherwise)
-
-
 def _is_running(journal: Path) -> bool:
     if not journal.with_name(f"{journal.name}.lock").exists():
         return False
@@ -81,7 +70,7 @@ async def _battery(battery: Battery, *, running: bool) -> Finding:
         decoder = serial_decoder(battery.protocol)()
         link = open_link(battery.port, baud=decoder.policy.baud)
     except (UnknownProtocolError, LinkDownError) as error:
-        return _trouble("battery", error, "correct [battery] in the configuration")
+        return trouble("battery", error, "correct [battery] in the configuration")
     try:
         reading = await Poller(link, decoder).poll()
         opened = bool(link.connections)
@@ -105,22 +94,33 @@ async def _battery(battery: Battery, *, running: bool) -> Finding:
     )
 
 
-async def _broker(mqtt: Mqtt) -> Finding:
-    from aiomqtt import Client, MqttError
+async def _broker(settings: Settings, *, running: bool) -> Finding:
+    from edge.uplink.link import CertificateRefusedError, LinkLostError
+    from edge.uplink.mqtt import knock, opened
 
-    from edge.uplink.mqtt import lost
-
+    mqtt, keys = settings.mqtt, FileKeyStore(Path(settings.identity.folder))
     where = f"{mqtt.host}:{mqtt.port}"
-    # Its own client id: a second client with the device's id would throw the agent out.
-    client = Client(mqtt.host, mqtt.port, username=mqtt.username, password=mqtt.password, timeout=5)
     try:
-        async with client:
+        if running:
+            # A second client with the device's id would throw the agent out.
+            await knock(mqtt, keys)
+            found = f"TLS with {where} is well; whether it lets us in, the running agent tells"
+            return Finding("broker", ok=True, found=found)
+        async with opened(mqtt, settings.device.id, keys):
             return Finding("broker", ok=True, found=f"{where} lets us in")
-    except MqttError as error:
+    except CertificateRefusedError as error:
         return Finding(
             "broker",
             ok=False,
-            found=f"{where}: {lost(error)}",
+            found=f"{where} refuses our certificate: {error}",
+            next_step=f"make a claim with: mobility-cloud devices claim {settings.device.id}, and "
+            "put it under [identity] claim",
+        )
+    except LinkLostError as error:
+        return Finding(
+            "broker",
+            ok=False,
+            found=f"{where}: {error}",
             next_step="check [mqtt] and that the cloud is up; until then the journal keeps it all",
         )
 
@@ -132,7 +132,7 @@ def _journal(settings: Settings) -> Finding:
     try:
         verdict, stats = check(path), inspect(path)
     except JournalUnreadableError as error:
-        return _trouble("journal", error, "check [journal] path")
+        return trouble("journal", error, "check [journal] path")
     if verdict != "ok":
         return Finding(
             "journal",

@@ -7,11 +7,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from edge.agent import Agent
-from edge.clock import ClockOffset, SystemClock
+from edge.clock import Clock, ClockOffset, SystemClock
+from edge.commands.actuators import Actuator, Only
+from edge.commands.remote import build_remote
+from edge.commands.safety import Safety
+from edge.controllers.base import VehicleController
+from edge.controllers.jbd_fet import JbdFet
+from edge.controllers.registry import Fitted, build_controller
 from edge.drivers.poller import Poller
 from edge.drivers.registry import serial_decoder
+from edge.identity.enrol import Enroller
+from edge.identity.keys import FileKeyStore
 from edge.journal import Journal
 from edge.links.opening import open_link
+from edge.senses import Senses
 from edge.settings import Settings
 from edge.telling import Teller
 from edge.uplink.session import About
@@ -40,19 +49,93 @@ async def opened(settings: Settings, *, accept_fd: int | None = None) -> AsyncIt
         stack.push_async_callback(journal.close)
         link = open_link(settings.battery.port, baud=decoder.policy.baud)
         stack.push_async_callback(link.close)
-        about = About(settings.device.id, settings.battery.protocol)
-        yield Agent(
-            poller=Poller(link, decoder, details_every=_details_every(settings)),
-            journal=journal,
-            uplink=Uplink(settings.mqtt, about, journal=journal, clock=clock, offset=offset),
-            intervals=settings.intervals,
-            clock=clock,
-            teller=Teller(settings.battery.port),
-        )
+        poller = Poller(link, decoder, details_every=_details_every(settings))
+        yield _assembled(settings, journal, clock, offset, poller)
+
+
+def _assembled(
+    settings: Settings, journal: Journal, clock: Clock, offset: ClockOffset, poller: Poller
+) -> Agent:
+    """Wire the parts to each other. Raises ControllerError."""
+    device_id = settings.device.id
+    keys = FileKeyStore(Path(settings.identity.folder))
+    enroller = Enroller(
+        settings.identity,
+        device_id,
+        keys,
+        clock=clock,
+        offset=offset,
+        record=journal.append_fact,
+    )
+    controller = _controller(settings, poller)
+    senses = Senses(clock, controller)
+    remote = build_remote(
+        device_id,
+        journal,
+        clock,
+        offset=offset,
+        keys=keys,
+        enroller=enroller,
+        controller=controller,
+        battery=_charge_switch(settings, poller),
+        forbids=Safety(clock, senses, lambda: _current_a(poller)),
+    )
+    uplink = Uplink(
+        settings.mqtt,
+        About(device_id, settings.battery.protocol, lambda: remote.capabilities),
+        keys=keys,
+        journal=journal,
+        clock=clock,
+        offset=offset,
+        on_command=remote.desk.take,
+        on_twin=remote.twin.take,
+    )
+
+    def has_identity() -> None:
+        remote.trust.refresh()
+        uplink.reconnect()
+
+    enroller.when_new = has_identity
+    return Agent(
+        poller=poller,
+        journal=journal,
+        uplink=uplink,
+        enroller=enroller,
+        intervals=settings.intervals,
+        clock=clock,
+        teller=Teller(settings.battery.port),
+        remote=remote,
+        senses=senses,
+    )
+
+
+def _current_a(poller: Poller) -> float | None:
+    reading = None if poller.offline else poller.reading
+    return reading.current_a if reading is not None else None
+
+
+def _controller(settings: Settings, poller: Poller) -> VehicleController | None:
+    wanted = settings.controller
+    if wanted is None:
+        return None
+    fitted = Fitted(port=wanted.port, poller=poller, battery=settings.battery.protocol)
+    return build_controller(wanted.protocol, fitted)
+
+
+def _charge_switch(settings: Settings, poller: Poller) -> Actuator | None:
+    """Return what switches charging when something else, or nothing, locks the vehicle."""
+    locks = settings.controller is not None and settings.controller.protocol == "jbd_fet"
+    if settings.battery.protocol != "jbd_uart" or locks:
+        return None
+    return Only(JbdFet(poller), {"charge_enable"})
 
 
 async def serve(settings: Settings, *, accept_fd: int | None = None) -> None:
-    """Run one agent until cancelled."""
+    """Run one agent until cancelled.
+
+    Raises:
+        AgentRestart: A command says that it is to be started again; everything is closed.
+    """
     async with opened(settings, accept_fd=accept_fd) as agent:
         battery, mqtt = settings.battery, settings.mqtt
         _log.info(

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -11,6 +11,11 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.001, le=86_400)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 DeviceId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{3,36}$")]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+_CERTIFICATES_NOW = (
+    "vehicles use certificates now: write a new configuration with "
+    "`mobility-cloud devices add ID --battery NAME --port PATH --out FILE --force`"
+)
+_NO_LONGER = dict.fromkeys(("mqtt.username", "mqtt.password"), _CERTIFICATES_NOW)
 
 
 class SettingsError(ValueError):
@@ -28,13 +33,40 @@ class Device(Section, frozen=True):
 
 
 class Mqtt(Section, frozen=True):
-    """Where the broker is and how we introduce ourselves."""
+    """Where the broker is. It is spoken to over TLS, with the certificate under `identity`."""
 
     host: NonEmpty = "127.0.0.1"
-    port: Port = 1883
-    username: str | None = None
-    password: str | None = None
+    port: Port = 8883
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=30)] = 20
+
+
+class Identity(Section, frozen=True):
+    """Where key and certificate lie, and how to get them the first time.
+
+    Attributes:
+        folder: relative to the configuration; made by the agent, private to it.
+        enrol_url: the cloud's device listener, https://HOST:PORT.
+        claim: permission to enrol, good once; harmless when it was used.
+        ca: PEM of the authority whose certificates to believe until the first own one.
+    """
+
+    folder: NonEmpty = "identity"
+    enrol_url: NonEmpty | None = None
+    claim: NonEmpty | None = None
+    ca: NonEmpty | None = None
+
+
+class Controller(Section, frozen=True):
+    """What locks the vehicle: its language and the serial port it is wired to."""
+
+    protocol: Literal["lock_unit", "m365_serial", "jbd_fet"]
+    port: NonEmpty
+
+
+class Gnss(Section, frozen=True):
+    """The receiver that knows where we are: NMEA 0183 on a serial port."""
+
+    port: NonEmpty
 
 
 class Battery(Section, frozen=True):
@@ -75,10 +107,13 @@ class Settings(Section, frozen=True):
     mqtt: Mqtt = Mqtt()
     journal: JournalFile = JournalFile()
     intervals: Intervals = Intervals()
+    identity: Identity = Identity()
+    controller: Controller | None = None
+    gnss: Gnss | None = None
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Read `path`, apply the environment, and return settings with an absolute journal path.
+    """Read `path`, apply the environment, and return settings with absolute paths.
 
     Raises:
         SettingsError: The file is missing, is not TOML, or has a wrong, missing or unknown key.
@@ -97,15 +132,16 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         settings = msgspec.convert(raw, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {_explain(str(error))}") from error
-    journal = msgspec.structs.replace(
-        settings.journal, path=str(path.resolve().parent / settings.journal.path)
-    )
-    return msgspec.structs.replace(settings, journal=journal)
+    home, replace = path.resolve().parent, msgspec.structs.replace
+    journal = replace(settings.journal, path=str(home / settings.journal.path))
+    identity = replace(settings.identity, folder=str(home / settings.identity.folder))
+    return replace(settings, journal=journal, identity=identity)
 
 
 def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
     for section in msgspec.structs.fields(Settings):
-        for key in msgspec.structs.fields(section.type):
+        kind = (*get_args(section.type), section.type)[0]
+        for key in msgspec.structs.fields(kind):
             value = environ.get(f"MOBILITY_{section.name}_{key.name}".upper())
             table = raw.setdefault(section.name, {}) if value is not None else None
             if isinstance(table, dict):
@@ -118,6 +154,8 @@ def _explain(error: str) -> str:
     where = where.rstrip("`").lstrip(".")
     _, _, quoted = text.partition("`")
     key = ".".join(part for part in (where, quoted.partition("`")[0]) if part)
+    if key in _NO_LONGER:
+        return f"unknown key {key}; {_NO_LONGER[key]}"
     if text.startswith("Object contains unknown field"):
         return f"unknown key {key}; remove it or correct its name"
     if text.startswith("Object missing required field"):

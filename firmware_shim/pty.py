@@ -1,8 +1,12 @@
-"""Serves a controller on a pseudo terminal: any number of them in one event loop."""
+"""Serves a controller on a pseudo terminal: any number of them in one event loop.
+
+A controller only answers, unless it is a `Talker`: then it also speaks on its own.
+"""
 
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import socket
 import tty
@@ -10,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from firmware_shim.faults import Faults
 
@@ -20,12 +24,35 @@ _PACED_BYTES: Final = 8
 
 
 class Controller(Protocol):
-    """A battery controller's state machine, as the shims of this package are."""
+    """A controller's state machine, as the shims of this package are."""
 
     faults: Faults
 
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
         """Take bytes; return the replies to the requests they complete."""
+
+
+@runtime_checkable
+class Talker(Protocol):
+    """A controller that speaks unasked as well.
+
+    `due_s` is when it next wants to, in its own clock's seconds: `math.inf` for never, any past
+    time for at once. The port reads it after every `receive` and `tick`, and when the controller
+    calls `wake`, which the port sets: do so when something else, such as a dial, moved `due_s`.
+    """
+
+    due_s: float
+    wake: Callable[[], None] | None
+
+    def tick(self, now_s: float) -> list[bytes]:
+        """Return what it says at `now_s`, and move `due_s` on."""
+
+
+@runtime_checkable
+class OneWire(Protocol):
+    """A controller on a line of a single wire: the other end hears its own bytes come back."""
+
+    one_wire: Literal[True]
 
 
 class Port:
@@ -50,6 +77,12 @@ class Port:
         self._free_at_s = 0.0
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._echoes = isinstance(controller, OneWire)
+        self._talker = controller if isinstance(controller, Talker) else None
+        self._talk_timer: asyncio.TimerHandle | None = None
+        if self._talker is not None:
+            self._talker.wake = self._plan_talk
+            self._plan_talk()
 
     def readable(self) -> None:
         """Take what the other end wrote."""
@@ -57,22 +90,49 @@ class Port:
             data = os.read(self._master, _READ_BYTES)
         except (BlockingIOError, OSError):
             return
+        if self._echoes:
+            self._send(data, max(self._loop.time(), self._free_at_s))
+            self._write_soon()
         now_s = self._clock()
         if self._controller.faults.loses_request(now_s):
             return
         replies = self._controller.receive(data, now_s)
         self.requests += len(replies)
-        due_s = self._loop.time() + self._line_s(len(data))
-        for after_s, piece in self._controller.faults.on_line(replies):
-            self._send(piece, max(due_s + after_s, self._free_at_s))
-        if self._timer is None:
-            self._write_due()
+        self._say(replies, self._loop.time() + self._line_s(len(data)))
+        self._plan_talk()
 
     def stop(self) -> None:
         """Write no more."""
         self._waiting.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._talker is not None:
+            self._talker.wake = None
+        for timer in (self._timer, self._talk_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _plan_talk(self) -> None:
+        """Set the clock for what the controller says on its own."""
+        if self._talk_timer is not None:
+            self._talk_timer.cancel()
+            self._talk_timer = None
+        if self._talker is not None and self._talker.due_s < math.inf:
+            wait_s = max(self._talker.due_s - self._clock(), 0.0)
+            self._talk_timer = self._loop.call_later(wait_s, self._talk, self._talker)
+
+    def _talk(self, talker: Talker) -> None:
+        self._talk_timer = None
+        self._say(talker.tick(self._clock()), self._loop.time())
+        self._plan_talk()
+
+    def _say(self, frames: list[bytes], due_s: float) -> None:
+        """Put frames on the line from `due_s` on, as the line's faults leave them."""
+        for after_s, piece in self._controller.faults.on_line(frames):
+            self._send(piece, max(due_s + after_s, self._free_at_s))
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._timer is None:
+            self._write_due()
 
     def _send(self, data: bytes, due_s: float) -> None:
         """Queue bytes for `due_s`, at the line's pace if there is one."""

@@ -1,6 +1,6 @@
-"""Battery controllers the platform speaks to, by the name both sides use for their protocol.
+"""Controllers the platform speaks to, by the name both sides use for their protocol.
 
-The table is here, and not with the drivers, so that the cloud can check a name and a capability
+The tables are here, and not with the drivers, so that the cloud can check a name and a capability
 without importing the vehicle's code.
 """
 
@@ -51,5 +51,54 @@ CONTROLLERS: dict[str, Controller] = {
             }
         ),
         actuators=frozenset({"charge_fet", "discharge_fet"}),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleController:
+    """One kind of part that locks a vehicle.
+
+    Attributes:
+        name: name of the protocol, as in the agent's `[controller] protocol`.
+        title: name for people.
+        baud: line speed in baud, 8N1; None when it is reached over the battery's line.
+        capabilities: kinds of commands it can perform, names of `protocol.commands.KINDS`.
+    """
+
+    name: str
+    title: str
+    baud: int | None
+    capabilities: frozenset[str]
+
+
+VEHICLE_CONTROLLERS: dict[str, VehicleController] = {
+    "lock_unit": VehicleController(
+        name="lock_unit",
+        title="Our lock unit, serial",
+        baud=115_200,
+        capabilities=frozenset(
+            {
+                "lock",
+                "unlock",
+                "immobilise",
+                "locate",
+                "speed_mode",
+                "speed_limit",
+                "open_battery",
+            }
+        ),
+    ),
+    "jbd_fet": VehicleController(
+        name="jbd_fet",
+        title="JBD / Jiabaida smart BMS, its switches in place of a lock",
+        baud=None,
+        capabilities=frozenset({"lock", "unlock", "charge_enable"}),
+    ),
+    "m365_serial": VehicleController(
+        name="m365_serial",
+        title="Xiaomi M365 scooter, its ESC in place of a lock",
+        baud=115_200,
+        capabilities=frozenset({"lock", "unlock", "immobilise", "speed_mode", "speed_limit"}),
     ),
 }

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 
 _PACK = "Vehicle.Powertrain.TractionBattery"
-_BMS = "Vehicle.Sharing.Bms"
+_SHARING = "Vehicle.Sharing"
+_BMS = f"{_SHARING}.Bms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ def _cell(number: int) -> Signal:
         10,
         description=f"Voltage of cell {number}, counted from 1",
     )
+
+
+def _flag(number: int, key: str, name: str, sign: str, description: str) -> Signal:
+    return Signal(number, key, name, "1", 1, 0, 1, sign, description)
 
 
 CATALOGUE: tuple[Signal, ...] = (
@@ -203,6 +208,46 @@ CATALOGUE: tuple[Signal, ...] = (
         "1 = locked, 0 = unlocked",
         "State of the lock",
     ),
+    Signal(
+        64,
+        "speed_limit_kmh",
+        f"{_SHARING}.SpeedLimit",
+        "km/h",
+        1,
+        0,
+        300,
+        "0 = no limit",
+        "Speed limit in force",
+    ),
+    Signal(
+        65,
+        "speed_mode",
+        f"{_SHARING}.SpeedMode",
+        "1",
+        1,
+        1,
+        4,
+        "1 = eco, 2 = normal, 3 = sport, 4 = walk",
+        "Speed mode",
+    ),
+    _flag(66, "tip_over", f"{_SHARING}.TipOver", "1 = tipped over", "Tip-over sensor"),
+    _flag(67, "tamper", f"{_SHARING}.Tamper", "1 = tampered with", "Tamper sensor"),
+    _flag(
+        68,
+        "charge_cable",
+        f"{_PACK}.Charging.ChargingPort.AnyPosition.IsChargingCableConnected",
+        "1 = connected",
+        "Charging cable at the vehicle",
+    ),
+    _flag(
+        69,
+        "battery_compartment_open",
+        f"{_SHARING}.BatteryCompartment.IsOpen",
+        "1 = open",
+        "Lid of the battery compartment",
+    ),
+    _flag(70, "immobilised", f"{_SHARING}.Immobilised", "1 = motor kept off", "Immobiliser"),
+    _flag(71, "lights_on", "Vehicle.Body.Lights.Beam.Low.IsOn", "1 = on", "Head and tail light"),
 )
 
 BY_ID: dict[int, Signal] = {signal.id: signal for signal in CATALOGUE}

@@ -17,6 +17,7 @@ from edge.usage import Parser
 from simulator.children import Child, ChildError
 from simulator.figures import Observer
 from simulator.foreground import own_terminal, stop_with_make
+from simulator.logins import make_logins
 from simulator.vehicles import make_vehicles
 from simulator.words import folder, sentence
 
@@ -111,9 +112,10 @@ async def _demo(options: Options, screen: Screen) -> None:
         screen.show("Starting the cloud and the vehicles …")
         await fleet.start()
         served = await _ready_cloud(cloud, options)
-        observer = Observer(served["page_url"], _journals(options), began)
+        logins = await asyncio.to_thread(make_logins, served["postgres_dsn"], options.data_dir)
+        observer = Observer(served["page_url"], _journals(options), began, logins["staff"])
         await _ready_fleet(fleet, observer)
-        _announce(options, screen, served, fleet)
+        _announce(options, screen, served, fleet, logins)
         stack.callback(screen.say, "Stopping: vehicles first, then the cloud …")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(cloud.keep_running(screen.say), name="cloud")
@@ -181,9 +183,16 @@ async def _watch(observer: Observer, data_dir: Path, screen: Screen) -> None:
             screen.say(f"The page is now at {observer.page_url}")
 
 
-def _announce(options: Options, screen: Screen, served: dict[str, Any], fleet: Child) -> None:
+def _announce(
+    options: Options,
+    screen: Screen,
+    served: dict[str, Any],
+    fleet: Child,
+    logins: dict[str, dict[str, str]],
+) -> None:
     if not options.as_json:
         screen.say(f"{options.vehicles} vehicles are alive: {served['page_url']}")
+        screen.say("Sign in as " + " or ".join(map(_login, logins.values())))
         screen.say("Ctrl-C stops everything.")
         return
     line = {
@@ -192,10 +201,16 @@ def _announce(options: Options, screen: Screen, served: dict[str, Any], fleet: C
         "mqtt": served["mqtt"],
         "postgres_dsn": served["postgres_dsn"],
         "data_dir": str(options.data_dir),
-        "logins": {},
+        "device_https": served["device_https"],
+        "ca_file": served["ca_file"],
+        "logins": logins,
         "pids": {**served["pids"], "simulator": fleet.pid, "demo": os.getpid()},
     }
     print(json.dumps(line), flush=True)
+
+
+def _login(login: dict[str, str]) -> str:
+    return f"{login['user']} / {login['password']}"
 
 
 def _journals(options: Options) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from edge.commands.restart import AgentRestart
 from edge.journal import JournalBusyError, JournalVersionError
 from edge.main import opened
 from edge.settings import SettingsError, load
@@ -69,8 +70,12 @@ async def _remember(vehicles: Sequence[Vehicle]) -> None:
 
 
 async def _agent_here(vehicle: Vehicle) -> None:
-    async with opened(load(vehicle.config, os.environ)) as agent:
-        await agent.run()
+    while True:
+        try:
+            async with opened(load(vehicle.config, os.environ)) as agent:
+                await agent.run()
+        except AgentRestart:
+            _log.info("the agent of %s starts again, as it was told to", vehicle.id)
 
 
 async def _agent_process(vehicle: Vehicle) -> None:

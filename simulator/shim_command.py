@@ -1,4 +1,4 @@
-"""`mobility-sim shim`: one battery controller on a pty, and a person's hand on its values."""
+"""`mobility-sim shim`: one controller on a pty, and a person's hand on its values."""
 
 import argparse
 import asyncio
@@ -18,7 +18,7 @@ from firmware_shim.registry import SHIMS, build_shim
 from simulator.words import sentence
 
 if TYPE_CHECKING:
-    from firmware_shim.jbd_uart import JbdController
+    from firmware_shim.registry import Options, Shim
 
 EXAMPLES: Final = f"""\
 examples:
@@ -26,11 +26,17 @@ examples:
   mobility-sim shim jbd --link /tmp/battery --fault bad_checksum=0.1 --fault split --seed 7
   mobility-sim shim jbd --link /tmp/battery --replay capture.jsonl --baud 9600
   echo '{{"set": {{"voltage_v": 40.1}}}}' | mobility-sim shim jbd --link /tmp/battery
+  mobility-sim shim lock_unit --link /tmp/lock --moves /tmp/moves.jsonl
+  mobility-sim shim m365 --link /tmp/esc
+  echo '{{"set": {{"speed_kmh": 18, "course_deg": 45}}}}' | mobility-sim shim gnss --link /tmp/gnss
 
 It prints `ready PATH` and serves until it is stopped; the end of stdin does not stop it.
 A line {{"set": {{"voltage_v": 40.1, "temperatures_c": [21, null]}}}} on stdin pins values: a lost
 sensor is null; `{{"set": {{"voltage_v": null}}}}` lets go.
 `demand_a` is what rider (-) or charger (+) draw: it drives the pack itself.
+A lock unit has speed_kmh, tip_over, tamper, charge_cable, locked, jammed, stuck, silent … instead;
+an M365's ESC speed_kmh, locked, mode, battery_pct, error, silent …; a GNSS receiver latitude_deg,
+longitude_deg, speed_kmh, course_deg, hdop, fix: it moves along its course.
 Faults: {", ".join(FAULTS)};
 RATE is from 0 to 1 and 1 without.
 """
@@ -43,12 +49,13 @@ _INTERRUPTED: Final = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command to argparse."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "Serve one battery controller on a pseudo terminal."
+    parser.description = "Serve one controller on a pseudo terminal."
     parser.epilog = EXAMPLES
     parser.add_argument("name", metavar="NAME", choices=sorted(SHIMS), help=", ".join(SHIMS))
     parser.add_argument("--link", metavar="PATH", type=Path, required=True, help="where to open it")
     parser.add_argument("--replay", metavar="FILE", type=Path, help="captured replies or values")
     parser.add_argument("--numbered", action="store_true", help="number the replies to 0x03")
+    parser.add_argument("--moves", metavar="FILE", type=Path, help="a line for all that was moved")
     parser.add_argument(
         "--fault", metavar="NAME[=RATE]", type=_fault, action="append", default=[], dest="faults"
     )
@@ -63,16 +70,21 @@ def run(args: argparse.Namespace) -> int:
     try:
         replay = Replay.from_file(args.replay) if args.replay else None
         faults = Faults(dict(args.faults), seed=args.seed)
-        shim = build_shim(
-            args.name, seed=args.seed, faults=faults, numbered=args.numbered, replay=replay
-        )
+        options: Options = {
+            "seed": args.seed,
+            "faults": faults,
+            "numbered": args.numbered,
+            "replay": replay,
+            "moves": args.moves,
+        }
+        shim = build_shim(args.name, **options)
         return asyncio.run(_serve(shim, args.link, args.baud))
     except (OSError, ValueError) as trouble:
         print(sentence(trouble), file=sys.stderr)
         return 1
 
 
-async def _serve(shim: "JbdController", link: Path, baud: int | None) -> int:
+async def _serve(shim: "Shim", link: Path, baud: int | None) -> int:
     from firmware_shim.pty import serve
 
     loop = asyncio.get_running_loop()
@@ -108,13 +120,13 @@ def _follow_stdin(loop: asyncio.AbstractEventLoop, handle: Callable[[bytes], Non
     threading.Thread(target=follow, name="stdin", daemon=True).start()
 
 
-def _obey(shim: "JbdController", line: bytes) -> None:
+def _obey(shim: "Shim", line: bytes) -> None:
     if not line.strip():
         return
     try:
         document = msgspec.json.decode(line)
         if not isinstance(document, dict) or not isinstance(document.get("set"), dict):
-            print('Not understood; write {"set": {"voltage_v": 40.1}}.', file=sys.stderr)
+            print('Not understood; write {"set": {NAME: VALUE}}.', file=sys.stderr)
             return
         shim.set(document["set"])
     except (msgspec.MsgspecError, ValueError, RecursionError) as trouble:

@@ -3,14 +3,17 @@
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firmware_shim.jbd_uart import JbdController
 from firmware_shim.pack import Pack, PackDesign
 from simulator.load import LoadProfile
+
+if TYPE_CHECKING:
+    from cloud.kit.db import Db
 
 BATTERY = "jbd_uart"
 LOOK_EVERY_S = 0.05
@@ -39,6 +42,11 @@ class Vehicle:
     def journal(self) -> Path:
         """Its agent's journal, beside the configuration."""
         return self.folder / f"{self.id}.journal.db"
+
+    @property
+    def identity(self) -> Path:
+        """Its agent's key and certificate."""
+        return self.folder / f"{self.id}.identity"
 
     @property
     def port(self) -> Path:
@@ -70,41 +78,66 @@ def make_vehicles(data_dir: Path, *, count: int, seed: int, prefix: str) -> list
 
 
 def enrol(vehicles: Sequence[Vehicle], data_dir: Path, *, wait_s: float = 0.0) -> None:
-    """Enrol the vehicles with the cloud of `data_dir` and write their agents' configurations.
+    """Let the vehicles enrol with the cloud of `data_dir`: write their agents' configurations.
+
+    One that has a certificate keeps it; the others get a claim, which their agents redeem.
 
     Raises:
         NoCloudError: No cloud serves that folder, nor did one begin to within `wait_s`.
     """
     import psycopg
 
-    from cloud.devices.api import agent_config
-    from cloud.devices.api import enrol as enrol_device
-    from cloud.kit.clock import SystemClock
     from cloud.kit.db import connect
 
     served = _served(data_dir, wait_s)
-    mqtt = agent_config.Mqtt(**served["mqtt"])
     try:
-        with connect(served["postgres_dsn"]) as db, db.transaction():
-            for vehicle in vehicles:
-                enrol_device(db, vehicle.id, BATTERY, SystemClock().now())
+        with connect(served["postgres_dsn"]) as db:
+            claims = {vehicle.id: _claim(db, vehicle) for vehicle in vehicles}
     except psycopg.Error as error:
         raise NoCloudError(
             f"the database of {data_dir} does not take the vehicles ({error}); "
             f"look at: mobility-cloud doctor --data-dir {data_dir}"
         ) from error
-    intervals = "\n".join(f"{key} = {value}" for key, value in LIVE.items())
     for vehicle in vehicles:
-        vehicle.folder.mkdir(parents=True, exist_ok=True)
-        text = agent_config.render(
-            vehicle.id,
-            battery=BATTERY,
-            battery_port=str(vehicle.port),
-            mqtt=mqtt,
-            file_name=vehicle.config.name,
-        )
-        text += f"\n# Somebody watches: everything every second.\n[intervals]\n{intervals}\n"
-        agent_config.write(vehicle.config, text, overwrite=True)
+        _configure(vehicle, claims[vehicle.id], served)
+
+
+def _claim(db: "Db", vehicle: Vehicle) -> str | None:
+    """Return a fresh claim; None for a vehicle whose certificate this cloud still believes."""
+    from cloud.devices.api import certificates_of, make_claim
+    from cloud.devices.api import enrol as register
+    from cloud.kit.clock import SystemClock
+    from edge.identity.keys import FileKeyStore
+
+    now = SystemClock().now()
+    register(db, vehicle.id, BATTERY, now)
+    held = FileKeyStore(vehicle.identity).held()
+    for row in certificates_of(db, vehicle.id):
+        is_held = held is not None and row.serial == held.serial
+        if is_held and row.revoked_at is None and row.not_after > now:
+            return None
+    return make_claim(db, vehicle.id, now, battery=BATTERY).claim
+
+
+def _configure(vehicle: Vehicle, claim: str | None, served: Mapping[str, Any]) -> None:
+    from cloud.devices.api import agent_config
+
+    vehicle.folder.mkdir(parents=True, exist_ok=True)
+    text = agent_config.render(
+        vehicle.id,
+        battery=BATTERY,
+        battery_port=str(vehicle.port),
+        mqtt=agent_config.Mqtt(**served["mqtt"]),
+        identity=agent_config.Identity(
+            enrol_url=served["device_https"],
+            claim=claim,
+            ca=Path(served["ca_file"]).read_text("utf-8"),
+        ),
+        file_name=vehicle.config.name,
+    )
+    intervals = "\n".join(f"{key} = {value}" for key, value in LIVE.items())
+    text += f"\n# Somebody watches: everything every second.\n[intervals]\n{intervals}\n"
+    agent_config.write(vehicle.config, text, overwrite=True)
 
 
 def _served(data_dir: Path, wait_s: float) -> dict[str, Any]:

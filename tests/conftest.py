@@ -14,11 +14,11 @@ import cloud
 from cloud.kit.clock import ManualClock
 from cloud.kit.db import Db, connect
 from cloud.kit.migrations import migrate
-from cloud.kit.nats import EmbeddedNats
 from cloud.kit.postgres import EmbeddedPostgres
+from tests.broker import OpenNats
 
 ROOT = Path(__file__).parent.parent
-CONTEXTS = ("devices", "telemetry", "fleet")
+CONTEXTS = ("identity", "devices", "telemetry", "fleet")
 
 settings.register_profile("quick", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
@@ -63,9 +63,9 @@ def db(dsn: str) -> Iterator[Db]:
 
 
 @pytest.fixture(scope="session")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedNats]:
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenNats]:
     """One embedded NATS for the whole run; tests that kill it must leave it running."""
-    with EmbeddedNats(tmp_path_factory.mktemp("nats")) as server:
+    with OpenNats(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
 

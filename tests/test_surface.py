@@ -67,14 +67,30 @@ def test_every_command_of_a_script_is_listed(script: str) -> None:
 
 
 def test_the_listed_routes_are_those_of_the_application(tmp_path: Path) -> None:
-    from cloud.app import ROUTERS, build
+    from cloud.app import build
     from cloud.kit.settings import CloudSettings
+    from tests.cloud.routes import routes_of
 
-    documented = set(build(CloudSettings(data_dir=tmp_path)).openapi()["paths"])
-    pages = {str(getattr(route, "path", "")) for route in ROUTERS["pages"].routes}
-    listed = {route.removeprefix("GET ") for route in pinned("HTTP")}
-    assert unnamed(listed) <= unnamed(documented | pages)
+    app = build(CloudSettings(data_dir=tmp_path))
+    documented = {
+        f"{method.upper()} {path}"
+        for path, told in app.openapi()["paths"].items()
+        for method in told
+    }
+    answered = {f"{route.method} {route.path}" for route in routes_of(app)}
+    listed = set(pinned("HTTP"))
+    assert unnamed(listed) <= unnamed(answered)
     assert unnamed(documented) <= unnamed(listed)
+
+
+def test_the_listed_routes_of_the_device_listener_are_its_own() -> None:
+    from cloud.devices.device_http import router
+
+    routes = {
+        f"{min(getattr(route, 'methods', ()))} {getattr(route, 'path', '')}"
+        for route in router.routes
+    }
+    assert set(pinned("Device listener")) == routes
 
 
 def unnamed(routes: set[str]) -> set[str]:

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud.kit.folder import write_private
+
 _TEMPLATE = """\
 # {device_id}: start it with `mobility-edge run --config {file}`
 [device]
@@ -13,8 +15,12 @@ id = {id}
 [mqtt]
 host = {host}
 port = {port}
-username = {username}
-password = {password}
+
+[identity]
+folder = {folder}
+enrol_url = {enrol_url}
+{claim}ca = '''
+{ca}'''
 
 [battery]
 protocol = {battery}
@@ -24,16 +30,48 @@ port = {battery_port}
 path = {journal}
 max_mb = {max_mb}
 """
+_CONTROLLER = """
+[controller]
+protocol = {protocol}
+port = {port}
+"""
+_GNSS = """
+[gnss]
+port = {port}
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Mqtt:
-    """Where a device connects and how it signs in."""
+    """Where a device connects, with TLS and its own certificate."""
 
     host: str
     port: int
-    username: str
-    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How a device gets its certificate.
+
+    Attributes:
+        enrol_url: the device listener, such as https://cloud.example:8443.
+        claim: one-time permission to enrol; None for a device that has its certificate.
+        ca: PEM of the authority to trust.
+        folder: where key and certificate will lie, beside the file; None: `ID.identity`.
+    """
+
+    enrol_url: str
+    claim: str | None
+    ca: str
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """What locks the vehicle: its protocol's name and its serial port."""
+
+    protocol: str
+    port: str
 
 
 def render(
@@ -42,42 +80,70 @@ def render(
     battery: str,
     battery_port: str,
     mqtt: Mqtt,
+    identity: Identity,
     file_name: str,
+    controller: Controller | None = None,
+    gnss_port: str | None = None,
     max_mb: int = 64,
 ) -> str:
-    """Return the TOML for one agent; its journal lies beside the file.
+    """Return the TOML for one agent; its journal and its identity lie beside the file.
 
     Args:
         device_id: the device.
         battery: protocol name of its battery controller.
         battery_port: serial port, such as /dev/ttyUSB0.
         mqtt: the broker.
+        identity: how it enrols.
         file_name: name the file will have, for its first line.
+        controller: the vehicle controller; None when there is none.
+        gnss_port: serial port of the receiver; None when there is none.
         max_mb: size limit of the journal in megabytes.
+
+    Raises:
+        ValueError: `identity.ca` is no PEM.
     """
-    return _TEMPLATE.format(
+    if "'" in identity.ca or "-----BEGIN CERTIFICATE-----" not in identity.ca:
+        raise ValueError("the authority's certificate is no PEM; look at ca.pem of the data folder")
+    text = _TEMPLATE.format(
         device_id=device_id,
         file=file_name,
         id=_quoted(device_id),
         host=_quoted(mqtt.host),
         port=mqtt.port,
-        username=_quoted(mqtt.username),
-        password=_quoted(mqtt.password),
+        folder=_quoted(identity.folder or f"{device_id}.identity"),
+        enrol_url=_quoted(identity.enrol_url),
+        claim="" if identity.claim is None else f"claim = {_quoted(identity.claim)}\n",
+        ca=identity.ca,
         battery=_quoted(battery),
         battery_port=_quoted(battery_port),
         journal=_quoted(f"{device_id}.journal.db"),
         max_mb=max_mb,
     )
+    if controller is not None:
+        text += _CONTROLLER.format(
+            protocol=_quoted(controller.protocol), port=_quoted(controller.port)
+        )
+    if gnss_port is not None:
+        text += _GNSS.format(port=_quoted(gnss_port))
+    return text
 
 
 def write(path: Path, text: str, *, overwrite: bool = False) -> None:
-    """Write a configuration that only its owner can read, for it holds a password.
+    """Write a configuration that only its owner can read, for it holds a claim.
+
+    With `overwrite` the old one is replaced at once or not at all.
 
     Raises:
         FileExistsError: there is one and `overwrite` is False.
     """
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if overwrite else os.O_EXCL)
-    descriptor = os.open(path, flags, 0o600)
+    if overwrite:
+        target = path.resolve()
+        if target.is_file() or not target.exists():
+            write_private(target, text)
+        else:  # a pipe or a device cannot be replaced
+            target.write_text(text, encoding="utf-8")
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o600)
         file.write(text)

@@ -6,20 +6,34 @@ from datetime import datetime
 
 from cloud.devices import agent_config, model, store
 from cloud.devices.batch import Batch, Keep, Projector, ReceivedSegment
+from cloud.devices.enrolment import (
+    Claim,
+    ClaimError,
+    NotEnrolledError,
+    certificates_of,
+    make_claim,
+    revoke,
+)
 from cloud.devices.model import Ranges, correct_times
-from cloud.devices.service import check_enrolment, enrol
+from cloud.devices.service import check_enrolment, enrol, is_enrolled
+from cloud.devices.store.certificates import CertificateRow
 from cloud.kit.db import Db
 from protocol.segment import Lane, lane_name
 
 __all__ = [
     "Batch",
+    "CertificateRow",
+    "Claim",
+    "ClaimError",
     "Connection",
     "DeviceView",
     "Keep",
     "LaneView",
+    "NotEnrolledError",
     "Projector",
     "ReceivedSegment",
     "agent_config",
+    "certificates_of",
     "check_enrolment",
     "connections",
     "correct_times",
@@ -27,6 +41,8 @@ __all__ = [
     "devices",
     "enrol",
     "is_enrolled",
+    "make_claim",
+    "revoke",
 ]
 
 
@@ -137,11 +153,6 @@ def connections(
 def count_connected(db: Db, now: datetime) -> int:
     """Return how many devices are connected."""
     return store.count_connected(db, now - model.CONNECTED_WITHIN)
-
-
-def is_enrolled(db: Db, device_id: str) -> bool:
-    """Tell whether a device is enrolled."""
-    return bool(store.scopes(db, [device_id]))
 
 
 def _connection(row: store.DeviceRow, now: datetime) -> Connection:

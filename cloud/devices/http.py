@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from cloud.devices import api
+from cloud.kit.auth import needs
 from cloud.kit.http import Moment
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
@@ -44,7 +45,7 @@ class DeviceBody(BaseModel):
     lanes: list[LaneBody]
 
 
-@router.get("")
+@router.get("", dependencies=[needs("devices:read")])
 def devices(request: Request) -> list[DeviceBody]:
     """List every enrolled device."""
     with request.app.state.pool.connection() as db:

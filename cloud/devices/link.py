@@ -15,8 +15,13 @@ _PATIENCE_S = 10
 _AGAIN_AFTER_S = 1
 
 
-async def connect_link(url: str) -> Client:
+async def connect_link(url: str, *, name: str = "mobility-cloud", inbox: str = "_INBOX") -> Client:
     """Connect to NATS; later outages are waited out, and subscriptions come back by themselves.
+
+    Args:
+        url: of one of the broker's users, password included.
+        name: shown in the broker's status pages.
+        inbox: begin of the subjects on which answers to this client's requests come.
 
     Raises:
         EngineError: nobody answers at the start.
@@ -40,7 +45,8 @@ async def connect_link(url: str) -> Client:
         async with asyncio.timeout(_PATIENCE_S):
             await client.connect(
                 url,
-                name="mobility-cloud",
+                name=name,
+                inbox_prefix=inbox,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=_AGAIN_AFTER_S,
                 error_cb=failed,

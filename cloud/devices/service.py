@@ -1,13 +1,16 @@
 """What can be done with devices: one function an intention, one transaction each."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloud.devices import model, store
+from cloud.devices import alarms, model, store
+from cloud.devices.alarms import Boots
 from cloud.devices.batch import LaneKey
 from cloud.devices.model import Progress, ToldClock
+from cloud.devices.store import alarms as alarm_store
+from cloud.devices.store.alarms import BootsRow
 from cloud.events.devices import DeviceEnrolled
 from cloud.kit.db import Db
 from cloud.kit.events import publish
@@ -29,20 +32,22 @@ class Greeting:
     received_at: datetime
 
 
-def check_enrolment(device_id: str, battery: str) -> None:
+def check_enrolment(device_id: str, battery: str | None) -> None:
     """Raise ValueError for an id or a battery that cannot be."""
     check_device_id(device_id)
-    if battery not in CONTROLLERS:
+    if battery is not None and battery not in CONTROLLERS:
         raise ValueError(f"no battery named {battery!r}; use one of {', '.join(CONTROLLERS)}")
 
 
-def enrol(db: Db, device_id: str, battery: str, at: datetime, *, scope: Scope = DEMO) -> bool:
+def enrol(
+    db: Db, device_id: str, battery: str | None, at: datetime, *, scope: Scope = DEMO
+) -> bool:
     """Enrol a device; an enrolled one only changes its battery. True when it is new.
 
     Args:
         db: connection.
         device_id: 3 to 36 of a-z, 0-9 and -.
-        battery: protocol name of its battery controller.
+        battery: protocol name of its battery controller; None leaves it to the device's hello.
         at: now.
         scope: tenant and city it belongs to.
 
@@ -51,18 +56,24 @@ def enrol(db: Db, device_id: str, battery: str, at: datetime, *, scope: Scope = 
     """
     check_enrolment(device_id, battery)
     with db.transaction():
-        if not store.add_device(db, scope, device_id, battery, at):
-            store.set_battery(db, device_id, battery)
+        if not store.add_device(db, scope, device_id, battery or "", at):
+            if battery is not None:
+                store.set_battery(db, device_id, battery)
             return False
         enrolled = DeviceEnrolled(
             tenant=scope.tenant,
             city=scope.city,
             device_id=device_id,
-            battery=battery,
+            battery=battery or "",
             enrolled_at=at,
         )
         publish(db, enrolled, at=at)
         return True
+
+
+def is_enrolled(db: Db, device_id: str) -> bool:
+    """Tell whether a device is enrolled."""
+    return bool(store.scopes(db, [device_id]))
 
 
 def greet(
@@ -96,9 +107,33 @@ def greet(
         if changes:
             store.save_lanes(db, changes, at)
             store.save_clocks(db, changes)
+        known_boots = alarm_store.lock_boots(db, sorted(answers))
         for device_id, (hello, _) in answers.items():
             store.greet(db, scope_of[device_id], device_id, hello, at)
+            if hello.battery in CONTROLLERS:
+                store.fill_battery(db, device_id, hello.battery)
+        _watch_boots(db, [each for each in greetings if each.device_id in answers], known_boots, at)
     return answers
+
+
+def _watch_boots(
+    db: Db, greetings: Sequence[Greeting], known: Mapping[str, BootsRow], at: datetime
+) -> None:
+    """Raise a clone alarm when an agent's run speaks again after a newer one did."""
+    boots = {device_id: Boots(row.boot_id, row.superseded) for device_id, row in known.items()}
+    for greeting in greetings:
+        device_id, boot_id = greeting.device_id, greeting.hello.boot_id
+        before = known.get(device_id)
+        # A worker that was slow may come with a hello older than what is written down already.
+        if before is not None and greeting.received_at < before.last_heard_at:
+            continue
+        boots[device_id], is_back = boots.get(device_id, Boots(boot_id)).hear(boot_id)
+        if is_back:
+            alarms.suspect_clone(db, device_id, "boot_id", {"boot_id": boot_id}, at)
+    for device_id, seen in boots.items():
+        before = known.get(device_id)
+        if seen.superseded != (() if before is None else before.superseded):
+            alarm_store.save_superseded(db, device_id, seen.superseded)
 
 
 def _hear(clock: ToldClock, greeting: Greeting, last_seq: int) -> ToldClock:

@@ -1,4 +1,4 @@
-"""What the context devices tells: a device was enrolled, a device reported a fact."""
+"""What the context devices tells: enrolments, certificates, and the facts devices report."""
 
 from typing import ClassVar
 
@@ -12,7 +12,8 @@ class DeviceEnrolled(Event, frozen=True):
 
     Attributes:
         device_id: the device.
-        battery: protocol name of its battery controller, as in `protocol.controllers`.
+        battery: protocol name of its battery controller, as in `protocol.controllers`; "" when
+            its first hello has yet to say.
         enrolled_at: when.
     """
 
@@ -45,3 +46,56 @@ class FactReported(Event, frozen=True):
     version: int
     occurred_at: AwareDatetime
     fields: dict[str, str | int | float | bool | None]
+
+
+class CertificateIssued(Event, frozen=True):
+    """A device may prove who it is with one more certificate.
+
+    Attributes:
+        device_id: the device.
+        serial: of the certificate, lower hex.
+        reason: "enrolled" for a claim, "renewed" for the certificate before it.
+        not_after: when it ends.
+    """
+
+    TYPE: ClassVar[str] = "devices.certificate_issued.v1"
+
+    device_id: str
+    serial: str
+    reason: str
+    not_after: AwareDatetime
+
+
+class CertificateRevoked(Event, frozen=True):
+    """A certificate proves nothing from now on.
+
+    Attributes:
+        device_id: the device.
+        serial: of the certificate, lower hex.
+        reason: why: "superseded" by a newer one, or what a person wrote.
+        revoked_at: when.
+    """
+
+    TYPE: ClassVar[str] = "devices.certificate_revoked.v1"
+
+    device_id: str
+    serial: str
+    reason: str
+    revoked_at: AwareDatetime
+
+
+class CloneSuspected(Event, frozen=True):
+    """One identity seems to be in two places: its key was copied, or a device was.
+
+    Attributes:
+        device_id: whose identity it is.
+        evidence: "takeover" when connections threw each other out, "boot_id" when a run of the
+            agent spoke again after a newer one had.
+        raised_at: when it was noticed first.
+    """
+
+    TYPE: ClassVar[str] = "devices.clone_suspected.v1"
+
+    device_id: str
+    evidence: str
+    raised_at: AwareDatetime

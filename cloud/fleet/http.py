@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from cloud.fleet import api
 from cloud.fleet.live import Live
+from cloud.kit.auth import needs, still_may
 from cloud.kit.http import Moment, Number, Problem, told_problems
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"])
@@ -21,6 +23,7 @@ VehicleId = Annotated[str, Path(pattern=_ID)]
 
 _HEARTBEAT_S = 10
 _PATIENCE_S = 30
+_ASK_AGAIN_S = 30.0
 
 
 class VehicleBody(BaseModel):
@@ -42,7 +45,7 @@ class VehicleBody(BaseModel):
     values: dict[str, Number]
 
 
-@router.get("/vehicles")
+@router.get("/vehicles", dependencies=[needs("vehicles:read")])
 def vehicles(request: Request) -> list[VehicleBody]:
     """List every vehicle."""
     with request.app.state.pool.connection() as db:
@@ -50,7 +53,11 @@ def vehicles(request: Request) -> list[VehicleBody]:
     return [VehicleBody.model_validate(vehicle) for vehicle in found]
 
 
-@router.get("/vehicles/{vehicle_id}", responses=told_problems(404, 422))
+@router.get(
+    "/vehicles/{vehicle_id}",
+    responses=told_problems(404, 422),
+    dependencies=[needs("vehicles:read")],
+)
 def vehicle(request: Request, vehicle_id: VehicleId) -> VehicleBody:
     """Return one vehicle."""
     with request.app.state.pool.connection() as db:
@@ -63,6 +70,7 @@ def vehicle(request: Request, vehicle_id: VehicleId) -> VehicleBody:
 @router.get(
     "/live",
     response_class=EventSourceResponse,
+    dependencies=[needs("vehicles:read")],
     responses={200: {"content": {"text/event-stream": {}}}, **told_problems(404, 422)},
 )
 async def live(
@@ -72,12 +80,12 @@ async def live(
     """Stream `vehicle` events: all vehicles first, then each one whenever it changes.
 
     The data of an event is what the list of vehicles holds for it. A `tick` comes every ten
-    seconds, so that silence means a lost connection.
+    seconds, so that silence means a lost connection. The stream ends when the sign-in has ended.
     """
     if vehicle is not None and not await asyncio.to_thread(_is_known, request, vehicle):
         raise _unknown(vehicle)
     return EventSourceResponse(
-        _events(request.app.state.live, vehicle),
+        _events(request, vehicle),
         ping=_HEARTBEAT_S,
         ping_message_factory=lambda: ServerSentEvent("{}", event="tick"),
         send_timeout=_PATIENCE_S,
@@ -97,9 +105,15 @@ def _unknown(vehicle_id: str) -> Problem:
     )
 
 
-async def _events(source: Live, vehicle_id: str | None) -> AsyncIterator[ServerSentEvent]:
+async def _events(request: Request, vehicle_id: str | None) -> AsyncIterator[ServerSentEvent]:
+    source: Live = request.app.state.live
+    asked_at = time.monotonic()
     async with contextlib.aclosing(source.changes()) as changes:
         async for changed in changes:
+            if time.monotonic() - asked_at > _ASK_AGAIN_S:
+                if not await still_may(request, "vehicles:read"):
+                    return
+                asked_at = time.monotonic()
             for found in changed:
                 if vehicle_id is None or found.id == vehicle_id:
                     yield ServerSentEvent(json.dumps(found.as_json()), event="vehicle")

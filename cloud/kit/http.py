@@ -1,28 +1,24 @@
-"""HTTP manners: errors as problem+json (RFC 9457), health, readiness, metrics."""
+"""HTTP manners: errors as problem+json (RFC 9457), HEAD wherever GET is."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from pydantic import PlainSerializer, WithJsonSchema
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.kit.clock import rfc3339
-from cloud.kit.metrics import exposition
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_CHECK_TIMEOUT_S = 2.0
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 """A time in a response body, as our surfaces show it: RFC 3339, UTC, milliseconds."""
@@ -92,14 +88,6 @@ def told_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ReadinessCheck:
-    """One thing a process needs: `look` returns None when it is there, else what is wrong."""
-
-    name: str
-    look: Callable[[], Awaitable[str | None]]
-
-
 def install_problems(app: FastAPI) -> None:
     """Make every error of this application a problem document."""
 
@@ -164,42 +152,6 @@ class HeadAsGet:
             answered = True
 
         await self._app({**scope, "method": "GET"}, until_answered, headers_only)
-
-
-def health_router(checks: Sequence[ReadinessCheck]) -> APIRouter:
-    """Return `/healthz` (the process runs), `/readyz` (all checks pass, else 503), `/metrics`."""
-    router = APIRouter(tags=["health"])
-
-    @router.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @router.get("/readyz", responses={503: {"description": "what is not there, by check"}})
-    async def readyz() -> Response:
-        results = dict(await asyncio.gather(*map(_checked, checks)))
-        ready = all(trouble is None for trouble in results.values())
-        document: dict[str, Any] = {
-            "status": "ready" if ready else "not ready",
-            "checks": {name: trouble or "ok" for name, trouble in results.items()},
-        }
-        return JSONResponse(document, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
-
-    @router.get("/metrics", response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        body, media_type = exposition()
-        return Response(body, media_type=media_type)
-
-    return router
-
-
-async def _checked(check: ReadinessCheck) -> tuple[str, str | None]:
-    try:
-        async with asyncio.timeout(_CHECK_TIMEOUT_S):
-            return check.name, await check.look()
-    except TimeoutError:
-        return check.name, f"no answer within {_CHECK_TIMEOUT_S:.0f} s"
-    except Exception as trouble:  # noqa: BLE001 - whatever fails, the part is not ready
-        return check.name, f"{type(trouble).__name__}: {trouble}"
 
 
 def _advice(status: int, request: Request) -> str:

@@ -2,26 +2,36 @@
 
 The server maps `mc.1.{d}.up` to `s.{partition}.{d}` and `mc.1.{d}.fact` to `f.{partition}.{d}`,
 16 partitions by device. Publish permission is checked on the mapped subject.
+
+Two accounts: everybody who moves data is in FLEET; SYS is the server's own, where `gate` decides
+about every MQTT connection (NATS auth callout) and cuts those that are revoked. The MQTT side
+speaks TLS 1.2 and 1.3 and demands a certificate of our authority; the NATS side is loopback only,
+with a generated password for each user.
 """
 
 import hashlib
 import importlib.metadata
 import json
+import os
 import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cloud.kit.clock import Clock, SystemClock
 from cloud.kit.engine import Engine, EngineError, runs, spawn
 from cloud.kit.folder import write_private
+from cloud.kit.nats_jwt import AccountKey
+from cloud.kit.ports.authority import Authority, FileAuthority
 from protocol.topics import MAX_PAYLOAD_BYTES
 
-CLOUD_USER = "cloud"
-DEVICE_USER = "device"
+FLEET = "FLEET"
+GATE_INBOX = "_INBOX.gate"
+SYSTEM = "SYS"
 PARTITIONS = 16
 # A publish carries its topic beside the payload; the limit is on their sum.
 _TOPIC_SLACK_BYTES = 1_024
@@ -29,21 +39,41 @@ _TOPIC_SLACK_BYTES = 1_024
 _STORE_MEMORY_BYTES = 64_000_000
 _STORE_FILE_BYTES = 1_000_000_000
 _STORE = "jetstream"
-_DEVICE_PERMISSIONS: Mapping[str, Any] = {
-    "publish": {"allow": ["s.*.*", "f.*.*", "mc.1.*.status"]},
-    "subscribe": {"allow": ["mc.1.*.ack", "mc.1.*.cmd", "mc.1.*.twin", "$MQTT.sub.>"]},
+_LOG_FILE_BYTES = 10_000_000
+_LOG_FILES = 3
+_GATE = "gate"
+_NOTHING: Mapping[str, Any] = {"deny": [">"]}
+_GATE_RIGHTS: Mapping[str, Any] = {
+    "publish": {"allow": ["$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.*.KICK"]},
+    "subscribe": {
+        "allow": ["$SYS.REQ.USER.AUTH", f"$SYS.ACCOUNT.{FLEET}.DISCONNECT", f"{GATE_INBOX}.>"]
+    },
+    # Answers to what it is asked; nothing else may be published by itself.
+    "allow_responses": True,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and how each side signs in; embedded or somebody else's."""
+    """Where the broker is and how the cloud's users sign in; embedded or somebody else's.
 
-    nats_url: str
+    Attributes:
+        ingest_url: takes what devices send, sends acks.
+        commands_url: sends commands and twins, hears nothing.
+        mqtt_host: where devices connect, with TLS.
+        mqtt_port: its port.
+        gate_url: decides about connections; None when another process or tool does.
+        issuer_seed: nkey seed that signs those decisions.
+        log_path: the server's log, when this machine has it.
+    """
+
+    ingest_url: str = field(repr=False)
+    commands_url: str = field(repr=False)
     mqtt_host: str
     mqtt_port: int
-    device_username: str
-    device_password: str
+    gate_url: str | None = field(default=None, repr=False)
+    issuer_seed: str = field(default="", repr=False)
+    log_path: Path | None = None
 
 
 class EmbeddedNats(Engine):
@@ -54,11 +84,34 @@ class EmbeddedNats(Engine):
     wanted_ports: ClassVar[Mapping[str, int]] = {"port": 14_222, "mqtt": 18_830, "monitor": 18_222}
     stop_signals: ClassVar[Sequence[signal.Signals]] = (signal.SIGTERM, signal.SIGKILL)
     ready_timeout_s: ClassVar[float] = 15.0
+    # Radio links are slow, so a handshake may take a while; who only occupies a socket may not.
+    handshake_timeout_s: ClassVar[int] = 10
+    users: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "ingest": {
+            "publish": {"allow": ["mc.1.*.ack"]},
+            "subscribe": {"allow": ["s.*.*", "f.*.*", "mc.1.*.status"]},
+        },
+        "commands": {
+            "publish": {"allow": ["mc.1.*.cmd", "mc.1.*.twin"]},
+            "subscribe": _NOTHING,
+        },
+    }
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(
+        self, data_dir: Path, *, authority: Authority | None = None, clock: Clock | None = None
+    ) -> None:
+        """Name the server of a data folder; the folder's own authority signs unless another does.
+
+        Args:
+            data_dir: the cloud's data folder.
+            authority: signs the MQTT side's certificate, and those it accepts.
+            clock: the machine's when None.
+        """
         super().__init__(data_dir)
         self.home = self.folder.path / "nats"
         self.store = self.home / _STORE
+        self._authority = authority
+        self._clock = clock or SystemClock()
 
     @property
     def mqtt_host(self) -> str:
@@ -76,30 +129,40 @@ class EmbeddedNats(Engine):
         return f"http://127.0.0.1:{self.ports['monitor']}"
 
     @property
-    def url(self) -> str:
-        """The cloud's connection URL, password included."""
-        return f"nats://{CLOUD_USER}:{self._password(CLOUD_USER)}@127.0.0.1:{self.ports['port']}"
-
-    @property
-    def device_username(self) -> str:
-        """The account all vehicles share until they have certificates."""
-        return DEVICE_USER
-
-    @property
-    def device_password(self) -> str:
-        """The password of `device_username`."""
-        return self._password(DEVICE_USER)
+    def ca_file(self) -> Path:
+        """What devices trust; there once the server was started."""
+        return self.home / "ca.pem"
 
     @property
     def broker(self) -> Broker:
         """Everything a client of either side needs."""
         return Broker(
-            self.url, self.mqtt_host, self.mqtt_port, self.device_username, self.device_password
+            ingest_url=self.url_of("ingest"),
+            commands_url=self.url_of("commands"),
+            mqtt_host=self.mqtt_host,
+            mqtt_port=self.mqtt_port,
+            gate_url=self.url_of(_GATE),
+            issuer_seed=self._issuer.seed,
+            log_path=self.log_path,
         )
+
+    def url_of(self, user: str) -> str:
+        """Return the connection URL of a cloud user, password included."""
+        return f"nats://{user}:{self._password(user)}@127.0.0.1:{self.ports['port']}"
 
     def start(self) -> None:
         """Start or adopt the server; raises EngineError with one sentence that says what to do."""
         self._start()
+
+    def renew_certificate(self) -> bool:
+        """Take the authority's present files; True when they changed and the server reread them.
+
+        A server that rereads its settings cuts every device once; they come back by themselves.
+        """
+        changed = self._take_certificate()
+        if changed and self._pid is not None and self.alive():
+            os.kill(self._pid, signal.SIGHUP)
+        return changed
 
     def wipe_store(self) -> None:
         """Kill the server, throw away everything it kept, start it on the same ports."""
@@ -111,6 +174,33 @@ class EmbeddedNats(Engine):
     def _password(self, user: str) -> str:
         return self.folder.secret(f"nats_{user}")
 
+    @property
+    def _issuer(self) -> AccountKey:
+        return AccountKey.from_secret(self.folder.secret("nats_issuer"))
+
+    def _take_certificate(self) -> bool:
+        """Copy the authority's files beside the configuration, which so names no other folder."""
+        authority = self._authority or FileAuthority(self.folder.path, self._clock)
+        files = authority.server("broker", (), self._clock.now())
+        wanted = {
+            "ca.pem": authority.ca_pem,
+            "broker.key": files.key.read_text(),
+            "broker.pem": files.certificate.read_text(),
+        }
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        changed = [
+            name
+            for name, text in wanted.items()
+            if not (self.home / name).is_file() or (self.home / name).read_text() != text
+        ]
+        for name in changed:
+            write_private(self.home / name, wanted[name])
+        return bool(changed)
+
+    def _adopt(self, pid: int) -> None:
+        super()._adopt(pid)
+        self.renew_certificate()
+
     def _prepare(self) -> None:
         self.home.mkdir(mode=0o700, exist_ok=True)
         if (left_over := self._noted_pid()) is not None and runs(left_over, self.mark):
@@ -119,14 +209,14 @@ class EmbeddedNats(Engine):
             self.kill()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        self._take_certificate()
         config = self._config()
-        path = self.home / "nats.conf"
-        write_private(path, config)
-        child = spawn(
-            [binary(), "--name", self._name_for(config), "--config", path],
-            log_path=self.log_path,
-            cwd=self.home,
-        )
+        # The mark is in the file's name: a server named on its command line rereads no settings.
+        path = self.home / f"{self._name_for(config)}.conf"
+        for older in self.home.glob(f"{self.mark}*.conf"):
+            older.unlink()
+        write_private(path, json.dumps({"server_name": path.stem, **json.loads(config)}, indent=2))
+        child = spawn([binary(), "--config", path], log_path=self.log_path, cwd=self.home)
         write_private(self.home / "nats.pid", f"{child.pid}\n")
         return child
 
@@ -147,40 +237,68 @@ class EmbeddedNats(Engine):
 
     def _is_ready(self) -> bool:
         """Tell whether it serves, and not somebody who took its port while it was dead."""
+        # The MQTT side listens first, and a probe without a certificate would be a refusal.
         ours = _name_on(self.ports["port"]) == self._name_for(self._config())
-        return ours and all(map(_listens, self.ports.values()))
+        return ours and _listens(self.ports["monitor"])
 
     def _config(self) -> str:
         """Return the configuration: JSON, of which NATS reads all but escaped code points.
 
         It names no folder, since the server stands in its own: any path will do.
         """
-        host = "127.0.0.1"
-        user = {"user": CLOUD_USER, "password": self._password(CLOUD_USER)}
-        device = {
-            "user": DEVICE_USER,
-            "password": self._password(DEVICE_USER),
-            "permissions": _DEVICE_PERMISSIONS,
-            "allowed_connection_types": ["MQTT"],
-        }
+        host, patience = "127.0.0.1", self.handshake_timeout_s
         config = {
             "listen": f"{host}:{self.ports['port']}",
             "http": f"{host}:{self.ports['monitor']}",
             "max_payload": MAX_PAYLOAD_BYTES + _TOPIC_SLACK_BYTES,
             "write_deadline": "2s",
-            "mqtt": {"host": host, "port": self.ports["mqtt"]},
+            # Who was cut for being slow or for speaking no TLS is told at this level only.
+            "debug": True,
+            "log_file": f"../logs/{self.log_path.name}",
+            "logfile_size_limit": _LOG_FILE_BYTES,
+            "logfile_max_num": _LOG_FILES,
+            "mqtt": {
+                "host": host,
+                "port": self.ports["mqtt"],
+                "tls": {
+                    "ca_file": "ca.pem",
+                    "cert_file": "broker.pem",
+                    "key_file": "broker.key",
+                    "verify": True,
+                    "timeout": patience,
+                },
+                "authorization": {"timeout": patience},
+            },
             "jetstream": {
                 "store_dir": _STORE,
                 "max_mem": _STORE_MEMORY_BYTES,
                 "max_file": _STORE_FILE_BYTES,
             },
-            "authorization": {"users": [user, device]},
-            "mappings": {
-                "mc.1.*.up": f"s.{{{{partition({PARTITIONS},1)}}}}.{{{{wildcard(1)}}}}",
-                "mc.1.*.fact": f"f.{{{{partition({PARTITIONS},1)}}}}.{{{{wildcard(1)}}}}",
+            "accounts": {
+                FLEET: {
+                    "jetstream": "enabled",
+                    "users": [self._user(name, rights) for name, rights in self.users.items()],
+                    "mappings": {
+                        "mc.1.*.up": f"s.{{{{partition({PARTITIONS},1)}}}}.{{{{wildcard(1)}}}}",
+                        "mc.1.*.fact": f"f.{{{{partition({PARTITIONS},1)}}}}.{{{{wildcard(1)}}}}",
+                    },
+                },
+                SYSTEM: {"users": [self._user(_GATE, _GATE_RIGHTS)]},
+            },
+            "system_account": SYSTEM,
+            "authorization": {
+                "timeout": patience,
+                "auth_callout": {
+                    "issuer": self._issuer.public,
+                    "auth_users": [*self.users, _GATE],
+                    "account": SYSTEM,
+                },
             },
         }
         return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+
+    def _user(self, name: str, rights: Mapping[str, Any]) -> dict[str, Any]:
+        return {"user": name, "password": self._password(name), "permissions": rights}
 
 
 def binary() -> Path:

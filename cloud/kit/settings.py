@@ -3,8 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 
 DEFAULT_DATA_DIR = Path(".demo")
 DEFAULT_HTTP_PORT = 8_080
+DEFAULT_DEVICE_PORT = 8_443
 _MQTT_PORT = 1_883
+_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 class CloudSettings(BaseModel, frozen=True, extra="forbid"):
@@ -23,39 +27,91 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
     contexts: tuple[str, ...] = Field(default=(), description="empty: all of them")
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535, description="None: a free one")
+    device_https_host: str = "127.0.0.1"
+    device_https_port: int | None = Field(
+        default=None, ge=0, le=65_535, description="None: a free one"
+    )
+    device_url: str | None = Field(
+        default=None,
+        pattern=r"^https://[^/?#]+/?$",
+        description="what devices call the listener; None: by its host and port",
+    )
+    certificate_days: float = Field(default=90, gt=0, le=3_650, description="a device's")
     database_url: str | None = Field(default=None, description="None: embedded Postgres")
-    nats_url: str | None = Field(default=None, description="None: embedded NATS")
+    nats_url: str | None = Field(
+        default=None, repr=False, description="the user ingest's; None: embedded NATS"
+    )
+    nats_commands_url: str | None = Field(
+        default=None, repr=False, description="None: the same as nats_url"
+    )
+    nats_gate_url: str | None = Field(
+        default=None, repr=False, description="None: this process answers no auth callout"
+    )
+    nats_issuer_seed: str = Field(default="", repr=False, description="signs callout answers")
+    nats_log: Path | None = Field(default=None, description="to count what the broker refuses")
     mqtt_host: str = "127.0.0.1"
     mqtt_port: int = Field(default=_MQTT_PORT, ge=1, le=65_535)
-    mqtt_username: str = ""
-    mqtt_password: str = Field(default="", repr=False)
+    token_key: str | None = Field(
+        default=None, min_length=32, repr=False, description="None: the data folder's own"
+    )
     log_json: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:  # noqa: ANN401 - pydantic checks them
         """Read the environment; an override that is None is not one.
 
-        DATABASE_URL, NATS_URL, MOBILITY_DATA_DIR, MOBILITY_HTTP (HOST:PORT), MOBILITY_MQTT_HOST,
-        _PORT, _USERNAME, _PASSWORD (of the broker behind NATS_URL), MOBILITY_LOG (json or human).
+        DATABASE_URL, MOBILITY_DATA_DIR, MOBILITY_HTTP (HOST:PORT), MOBILITY_LOG (json or human),
+        MOBILITY_DEVICE_HTTPS (HOST:PORT), MOBILITY_DEVICE_URL, MOBILITY_CERTIFICATE_DAYS,
+        MOBILITY_TOKEN_KEY (signs access tokens, the same in every process of one cloud);
+        NATS_URL, NATS_COMMANDS_URL, NATS_GATE_URL (a URL for each user), NATS_ISSUER_SEED,
+        NATS_LOG, MOBILITY_MQTT_HOST, MOBILITY_MQTT_PORT of a broker that is not embedded.
         Raises pydantic.ValidationError, a ValueError.
         """
         env = os.environ if environ is None else environ
         found: dict[str, Any] = {
             "data_dir": env.get("MOBILITY_DATA_DIR"),
+            "device_url": env.get("MOBILITY_DEVICE_URL"),
+            "certificate_days": env.get("MOBILITY_CERTIFICATE_DAYS"),
             "database_url": env.get("DATABASE_URL"),
             "nats_url": env.get("NATS_URL"),
+            "nats_commands_url": env.get("NATS_COMMANDS_URL"),
+            "nats_gate_url": env.get("NATS_GATE_URL"),
+            "nats_issuer_seed": env.get("NATS_ISSUER_SEED"),
+            "nats_log": env.get("NATS_LOG"),
             "mqtt_host": env.get("MOBILITY_MQTT_HOST"),
             "mqtt_port": env.get("MOBILITY_MQTT_PORT"),
-            "mqtt_username": env.get("MOBILITY_MQTT_USERNAME"),
-            "mqtt_password": env.get("MOBILITY_MQTT_PASSWORD"),
+            "token_key": env.get("MOBILITY_TOKEN_KEY"),
             "log_json": env.get("MOBILITY_LOG") == "json",
         }
         if env.get("MOBILITY_HTTP"):
             found["http_host"], found["http_port"] = host_and_port(env["MOBILITY_HTTP"])
+        if env.get("MOBILITY_DEVICE_HTTPS"):
+            where = host_and_port(env["MOBILITY_DEVICE_HTTPS"])
+            found["device_https_host"], found["device_https_port"] = where
         found |= {name: value for name, value in overrides.items() if value is not None}
         return cls.model_validate(
             {name: value for name, value in found.items() if value not in (None, "")}
         )
+
+    @property
+    def certificate_lifetime(self) -> timedelta:
+        """How long a device's certificate lives."""
+        return timedelta(days=self.certificate_days)
+
+    @property
+    def device_hosts(self) -> tuple[str, ...]:
+        """What the certificate of the device listener must name, beside this machine itself."""
+        named = urlsplit(self.device_url or "").hostname
+        bound = None if self.device_https_host in _ANY_HOST else self.device_https_host
+        return tuple(host for host in (named, bound) if host)
+
+    def device_url_at(self, port: int) -> str:
+        """Return what devices call the listener when it has this port."""
+        if self.device_url is not None:
+            return self.device_url.rstrip("/")
+        host = self.device_https_host
+        host = "127.0.0.1" if host in _ANY_HOST else host
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
     def external_broker(self) -> "Broker | None":
         """The broker somebody else runs; None when NATS is embedded."""
@@ -64,8 +120,21 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         if self.nats_url is None:
             return None
         return Broker(
-            self.nats_url, self.mqtt_host, self.mqtt_port, self.mqtt_username, self.mqtt_password
+            ingest_url=self.nats_url,
+            commands_url=self.nats_commands_url or self.nats_url,
+            mqtt_host=self.mqtt_host,
+            mqtt_port=self.mqtt_port,
+            gate_url=self.nats_gate_url,
+            issuer_seed=self.nats_issuer_seed,
+            log_path=self.nats_log,
         )
+
+
+def token_key(settings: CloudSettings) -> str:
+    """Return what signs access tokens: the told key, or one that the data folder keeps."""
+    from cloud.kit.folder import DataFolder
+
+    return settings.token_key or DataFolder(settings.data_dir).secret("token_key")
 
 
 def host_and_port(text: str) -> tuple[str, int]:

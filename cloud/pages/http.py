@@ -2,15 +2,15 @@
 
 import logging
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from cloud.pages import assets, read, view
-from cloud.pages.static_files import NOSNIFF, STATIC, VersionedFiles, asset
+from cloud.kit.auth import needs, public
+from cloud.pages import assets, read, sign_in, view
+from cloud.pages.render import page, templates
+from cloud.pages.static_files import STATIC, VersionedFiles
 
 SORTINGS = (
     ("name", "Name"),
@@ -28,52 +28,18 @@ SORTINGS = (
     ("-age", "Last signal, oldest first"),
     ("-name", "Name, backwards"),
 )
-HEADERS = {
-    **NOSNIFF,
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "same-origin",
-}
-
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+router.include_router(sign_in.router)
 
 _log = logging.getLogger(__name__)
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=select_autoescape(),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.globals.update(
-    asset=asset,
-    sortings=SORTINGS,
-    chart_ranges=view.RANGES,
-    **{
-        words.__name__: words
-        for words in (
-            view.age,
-            view.capacity,
-            view.cell_scale,
-            view.cell_spread,
-            view.cells,
-            view.doing,
-            view.is_stale,
-            view.level,
-            view.notice,
-            view.number,
-            view.power,
-            view.ranges,
-            view.protections,
-            view.sensors,
-            view.soc,
-            view.switch,
-        )
-    },
-)
+
+templates.globals["sortings"] = SORTINGS
+
+
+def install(app: FastAPI) -> None:
+    """Add what a router cannot hold: static files, and what a browser gets instead of a 401."""
+    mount_static(app)
+    sign_in.install_sign_in(app)
 
 
 def mount_static(app: FastAPI) -> None:
@@ -83,7 +49,7 @@ def mount_static(app: FastAPI) -> None:
     app.mount("/static", VersionedFiles(directory=STATIC), name="static")
 
 
-@router.get("/")
+@router.get("/", dependencies=[needs("vehicles:read")])
 def fleet_page(
     request: Request,
     q: Annotated[str, Query(max_length=100)] = "",
@@ -96,7 +62,8 @@ def fleet_page(
     choice = view.Choice(q, bool(offline), bool(low), sort)
     with request.app.state.pool.connection() as db:
         vehicles = read.vehicles(db, now)
-    return _page(
+    return page(
+        request,
         "fleet.html",
         section="fleet",
         now=now,
@@ -107,7 +74,7 @@ def fleet_page(
     )
 
 
-@router.get("/vehicles/{vehicle_id}")
+@router.get("/vehicles/{vehicle_id}", dependencies=[needs("vehicles:read")])
 def vehicle_page(
     request: Request,
     vehicle_id: str,
@@ -117,16 +84,16 @@ def vehicle_page(
     return _vehicle(request, vehicle_id, "vehicle.html", chart_range=view.chart_range(asked))
 
 
-@router.get("/vehicles/{vehicle_id}/details")
+@router.get("/vehicles/{vehicle_id}/details", dependencies=[needs("vehicles:read")])
 def vehicle_details(request: Request, vehicle_id: str) -> HTMLResponse:
     """Give the part of the vehicle's page that renews itself every few seconds."""
     return _vehicle(request, vehicle_id, "_details.html")
 
 
-@router.get("/docs")
+@router.get("/docs", dependencies=[public()])
 def docs_page(request: Request) -> HTMLResponse:
     """Show the description of the API with local files only."""
-    return _page("docs.html", section="docs", openapi_url=request.app.openapi_url)
+    return page(request, "docs.html", section="docs", openapi_url=request.app.openapi_url)
 
 
 def _vehicle(request: Request, vehicle_id: str, template: str, **more: Any) -> HTMLResponse:  # noqa: ANN401 - Jinja takes anything
@@ -134,15 +101,10 @@ def _vehicle(request: Request, vehicle_id: str, template: str, **more: Any) -> H
     with request.app.state.pool.connection() as db:
         found = read.vehicle(db, vehicle_id, now)
     if found is None:
-        return _page("not_found.html", 404, section="fleet", vehicle_id=vehicle_id)
-    return _page(template, section="fleet", now=now, v=found.vehicle, detail=found, **more)
+        return page(request, "not_found.html", 404, section="fleet", vehicle_id=vehicle_id)
+    return page(request, template, section="fleet", now=now, v=found.vehicle, detail=found, **more)
 
 
 def _now(request: Request) -> datetime:
     now: datetime = request.app.state.clock.now()
     return now
-
-
-def _page(template: str, status_code: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401 - Jinja takes anything
-    text = _templates.get_template(template).render(context)
-    return HTMLResponse(text, status_code, HEADERS)

@@ -7,11 +7,14 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel
 
 from cloud.devices import api as devices
+from cloud.kit.auth import needs
 from cloud.kit.http import Moment, Number, Problem, told_problems
 from cloud.telemetry import api
 from protocol.signals import Signal
 
-router = APIRouter(prefix="/api/v1/telemetry", tags=["telemetry"])
+router = APIRouter(
+    prefix="/api/v1/telemetry", tags=["telemetry"], dependencies=[needs("telemetry:read")]
+)
 
 DeviceId = Annotated[str, Path(pattern="^[a-z0-9-]{3,36}$")]
 

@@ -30,6 +30,8 @@ CELLS: Final = 0x04
 HARDWARE: Final = 0x05
 EVENTS: Final = 0xAA
 FETS: Final = 0xE1
+FACTORY_IN: Final = 0x00
+FACTORY_OUT: Final = 0x01
 # Boards answer for more than the tables name: names and codes from A0, calibration to 3F, E0 to EF.
 REGISTERS: Final = frozenset({*range(0x40), *range(0xA0, 0xB0), *range(0xE0, 0xF0)})
 

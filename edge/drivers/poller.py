@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.drivers.base import Ask, BatteryReading, Decoder, Frame, PollPolicy
@@ -12,6 +12,8 @@ from edge.links.base import Link, LinkDownError
 class Poller:
     """Asks one controller as its policy says. Expected trouble is counted, never raised.
 
+    `poll` and `ask` may be called at the same time: one waits until the other has its answer.
+    `on_reading` is called with what each poll read.
     `details_every`: ask the details (cell voltages) every so many cycles, 0 = never.
     The slow questions (model, event counters) wait for the second cycle, so that the first reading
     is there early, and at most one of them is asked a cycle.
@@ -37,6 +39,18 @@ class Poller:
         self._events_due_s = 0.0
         self._protection_bits = 0
         self._trouble: str | None = None
+        self._turn = asyncio.Lock()
+        self.on_reading: Callable[[BatteryReading], None] | None = None
+
+    @property
+    def policy(self) -> PollPolicy:
+        """How the controller is asked."""
+        return self._policy
+
+    @property
+    def reading(self) -> BatteryReading | None:
+        """The newest reading, whoever asked for it; None before the first."""
+        return self._decoder.reading()
 
     @property
     def trouble(self) -> str | None:
@@ -67,6 +81,22 @@ class Poller:
 
     async def poll(self) -> BatteryReading | None:
         """Run one cycle. None when the controller did not answer or the port is gone."""
+        async with self._turn:
+            reading = await self._poll()
+        if reading is not None and self.on_reading is not None:
+            self.on_reading(reading)
+        return reading
+
+    async def ask(self, ask: Ask) -> Frame | None:
+        """Put one question, repeated as the policy says. None when no answer came.
+
+        Raises LinkDownError.
+        """
+        async with self._turn:
+            self._forget_line()
+            return await self._ask(ask)
+
+    async def _poll(self) -> BatteryReading | None:
         self._counts["cycles"] += 1
         self._trouble = None
         try:
@@ -85,11 +115,7 @@ class Poller:
             self._missed_in_row = 0
         return reading
 
-    async def ask(self, ask: Ask) -> Frame | None:
-        """Put one question, repeated as the policy says. None when no answer came.
-
-        Raises LinkDownError.
-        """
+    async def _ask(self, ask: Ask) -> Frame | None:
         tries = self._policy.tries
         if self._may_sleep():
             tries += 1
@@ -104,15 +130,14 @@ class Poller:
         return None
 
     async def _cycle(self) -> BatteryReading | None:
-        self._counts["stale_bytes"] += self._link.drain()
-        self._decoder.reset()
-        answer = await self.ask(self._policy.main)
+        self._forget_line()
+        answer = await self._ask(self._policy.main)
         if answer is None or answer.refused:
             return None
         cycle = self._counts["cycles"] - 1
         if self._details_every and cycle % self._details_every == 0:
             for detail in self._policy.details:
-                if await self.ask(detail) is None:
+                if await self._ask(detail) is None:
                     self._decoder.forget_details()
         reading = self._decoder.reading()
         if cycle:
@@ -131,7 +156,12 @@ class Poller:
             self._events_due_s = now_s + self._policy.events_every_s
         self._protection_bits = bits
         if self._slow:
-            await self.ask(self._slow.pop(0))
+            await self._ask(self._slow.pop(0))
+
+    def _forget_line(self) -> None:
+        """Throw away what came too late: it answers nothing that is asked now."""
+        self._counts["stale_bytes"] += self._link.drain()
+        self._decoder.reset()
 
     async def _answer(self, key: int) -> Frame | None:
         loop = asyncio.get_running_loop()

@@ -12,8 +12,18 @@ from typing import Self, TypeVar
 
 from edge.clock import Clock
 from edge.journal.accept import report
+from edge.journal.commands import CommandTables
 from edge.journal.lock import JournalLock
-from edge.journal.records import Damaged, Durable, LaneView, PendingFact, Range, Reading, Sealed
+from edge.journal.records import (
+    Along,
+    Damaged,
+    Durable,
+    LaneView,
+    PendingFact,
+    Range,
+    Reading,
+    Sealed,
+)
 from edge.journal.store import (
     SEGMENT_FACTS,
     SEGMENT_READINGS,
@@ -135,20 +145,51 @@ class Journal:
             self._bound()
 
     async def append_fact(
-        self, kind: str, fields: Mapping[str, FieldValue] | None = None, *, v: int = 1
+        self,
+        kind: str,
+        fields: Mapping[str, FieldValue] | None = None,
+        *,
+        v: int = 1,
+        traceparent: str | None = None,
+        along: Along | None = None,
     ) -> int | None:
         """Write a fact, sealed, and return its seq: it is durable.
+
+        Args:
+            kind: what happened.
+            fields: what else there is to know.
+            v: version of the fields.
+            traceparent: W3C trace context for the header of its segment.
+            along: what is written in the same transaction.
 
         None when the disk refused: the fact is kept in memory and written when the disk can.
         Raises ValueError for a fact that no reader would accept.
         """
-        fact = PendingFact(kind, fields or {}, *self._now(), v=v)
-        encode_facts([Fact(kind, v, 0, fact.mono_ms, dict(fact.fields))])
+        fact = PendingFact(kind, fields or {}, *self._now(), v, traceparent, along)
+        _check(fact)
         with self._buffer_lock:
             self._facts.append(fact)
             self._bound()
         await self._commit(seal=False)
         return fact.seq
+
+    async def append_fact_now(
+        self, kind: str, fields: Mapping[str, FieldValue], along: Along
+    ) -> int | None:
+        """As `append_fact`, but when the disk refuses it is forgotten, with all that goes along."""
+        fact = PendingFact(kind, fields, *self._now(), along=along)
+        _check(fact)
+        written = await self._run(self._write_or_not, fact)
+        if written.sealed:
+            self._tell_sealed()
+        return fact.seq
+
+    async def commands(self, call: Callable[[CommandTables], _T]) -> _T:
+        """Run `call` on the commands' tables, in one transaction that is durable afterwards.
+
+        Raises sqlite3.OperationalError when the disk refuses: then nothing has changed.
+        """
+        return await self._run(lambda: self._sound(lambda: self._store.in_transaction(call)))
 
     async def flush(self) -> int:
         """Make every buffered reading durable with one fsync; return how many records that were."""
@@ -274,6 +315,18 @@ class Journal:
             return written
         return Written(written.records + self._recovered().records, sealed=True)
 
+    def _write_or_not(self, fact: PendingFact) -> Written:
+        offset_ms = self._clock_offset()
+        try:
+            written = self._sound(
+                lambda: self._store.write([], [fact], clock_offset_ms=offset_ms, seal=False)
+            )
+        except sqlite3.OperationalError as error:
+            _log.error("journal %s cannot keep %s: %s", self._path, fact.kind, error)
+            return Written()
+        self._report(written.records)
+        return written
+
     def _put_back(self, readings: list[Reading], facts: list[PendingFact], error: str) -> None:
         if self._failing_since_s is None:
             self._failing_since_s = self._clock.mono_s()
@@ -346,6 +399,10 @@ class Journal:
 
     def _now(self) -> tuple[int, int]:
         return self._clock.wall_ms(), int(self._clock.mono_s() * 1000)
+
+
+def _check(fact: PendingFact) -> None:
+    encode_facts([Fact(fact.kind, fact.v, 0, fact.mono_ms, dict(fact.fields))])
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

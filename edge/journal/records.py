@@ -1,15 +1,20 @@
 """What goes into a journal and what comes out of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from edge.journal.commands import CommandTables
 from protocol.bodies import FieldValue
 from protocol.segment import Lane
 
 Values = Mapping[int, int]
 Reading = tuple[int, dict[int, int]]
 """Device time in Unix milliseconds, and wire values by signal id."""
+
+
+Along = Callable[[CommandTables, int], None]
+"""What belongs into the transaction of a fact; takes the fact's seq."""
 
 
 class Range(NamedTuple):
@@ -30,13 +35,18 @@ class Durable(NamedTuple):
 
 @dataclass(slots=True)
 class PendingFact:
-    """A fact on its way into the journal; `seq` is None until it is durable."""
+    """A fact on its way into the journal; `seq` is None until it is durable.
+
+    `traceparent` goes into the header of its segment. `along` is written with it or not at all.
+    """
 
     kind: str
     fields: Mapping[str, FieldValue]
     time_ms: int
     mono_ms: int
     v: int = 1
+    traceparent: str | None = None
+    along: Along | None = None
     seq: int | None = None
 
 

@@ -28,6 +28,25 @@ MIGRATIONS: tuple[str, ...] = (
         n INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL
     );
     """,
+    """
+    CREATE TABLE command (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, args TEXT NOT NULL,
+        issued_at_ms INTEGER NOT NULL, not_after_ms INTEGER NOT NULL, boot_id INTEGER NOT NULL,
+        received_wall_ms INTEGER NOT NULL, received_mono_ms INTEGER NOT NULL, traceparent TEXT,
+        state TEXT NOT NULL, reason TEXT NOT NULL, fields TEXT NOT NULL,
+        ended_at_ms INTEGER, fact_seq INTEGER
+    ) WITHOUT ROWID;
+    CREATE TABLE twin (
+        one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, envelope BLOB NOT NULL,
+        document TEXT NOT NULL, fact_seq INTEGER NOT NULL
+    );
+    CREATE TABLE trusted (
+        one INTEGER PRIMARY KEY CHECK (one = 1), seen_ms INTEGER NOT NULL,
+        signers TEXT NOT NULL, enrolled TEXT NOT NULL
+    );
+    INSERT INTO trusted VALUES (1, 0, '{}', '{}');
+    CREATE TABLE interval (name TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 

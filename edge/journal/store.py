@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from edge.journal import schema
+from edge.journal.commands import CommandTables
 from edge.journal.records import Damaged, Durable, LaneView, PendingFact, Range, Reading, Sealed
 from protocol.messages import epoch_hex, epoch_int
 from protocol.segment import (
@@ -26,6 +29,8 @@ TRANSACTION_SEGMENTS = 32
 THIN_TO = 0.9
 DAMAGED_KEPT = 16
 _DELETE_ROWS = 2_000
+
+_T = TypeVar("_T")
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[Reading]).decode
@@ -81,6 +86,7 @@ class JournalStore:
         try:
             self._lanes = {lane: self._open_lane(lane, new_epoch) for lane in Lane}
             self.unreported = self._recover()
+            self._commands = CommandTables(self._db)
         except BaseException:
             self._db.close()
             raise
@@ -119,6 +125,9 @@ class JournalStore:
                 self._db.execute("DELETE FROM tail")
             self._insert_tail(held[whole:] if whole else readings, len(held), clock_offset_ms)
             fact_seq = self._seal_facts(fact.last_seq + 1, facts, clock_offset_ms)
+            for seq, one in enumerate(facts, start=fact.last_seq + 1):
+                if one.along is not None:
+                    one.along(self._commands, seq)
             if whole:
                 floor_seq, thinned = self._thin(self._tail.first_seq + whole)
             if thinned is not None:
@@ -133,6 +142,11 @@ class JournalStore:
         fact.last_seq, signal.last_seq, signal.floor_seq = fact_seq - 1, signal_last, floor_seq
         self._tail = _Tail(self._tail.first_seq + whole, held[whole:])
         return Written(_filled(records), sealed=bool(whole or facts))
+
+    def in_transaction(self, call: Callable[[CommandTables], _T]) -> _T:
+        """Run `call` in one transaction. Raises sqlite3.Error and leaves everything as it was."""
+        with self._transaction():
+            return call(self._commands)
 
     def read(self, lane: Lane, from_seq: int, limit: int, max_bytes: int) -> list[Sealed]:
         """Return the oldest sealed segments from `from_seq` on.
@@ -309,26 +323,38 @@ class JournalStore:
             self._insert_segment(Lane.SIGNAL, first_seq + start, len(cut), payload)
 
     def _seal_facts(self, next_seq: int, facts: Sequence[PendingFact], clock_offset_ms: int) -> int:
-        """Insert the facts as few segments; return the next seq."""
-        lane = self._lanes[Lane.FACT]
-        for start in range(0, len(facts), SEGMENT_FACTS):
-            cut = facts[start : start + SEGMENT_FACTS]
-            t0_ms = min(fact.time_ms for fact in cut)
-            payload = seal_facts(
-                epoch=lane.epoch,
-                first_seq=next_seq,
-                floor_seq=lane.floor_seq,
-                boot_id=self._boot_id,
-                clock_offset_ms=clock_offset_ms,
-                t0_ms=t0_ms,
-                facts=[
-                    Fact(one.kind, one.v, one.time_ms - t0_ms, one.mono_ms, dict(one.fields))
-                    for one in cut
-                ],
-            )
-            self._insert_segment(Lane.FACT, next_seq, len(cut), payload)
-            next_seq += len(cut)
+        """Insert the facts as few segments, one trace each; return the next seq."""
+        for traceparent, traced in groupby(facts, key=lambda one: one.traceparent):
+            same = list(traced)
+            for start in range(0, len(same), SEGMENT_FACTS):
+                cut = same[start : start + SEGMENT_FACTS]
+                payload = self._sealed_facts(next_seq, cut, clock_offset_ms, traceparent)
+                self._insert_segment(Lane.FACT, next_seq, len(cut), payload)
+                next_seq += len(cut)
         return next_seq
+
+    def _sealed_facts(
+        self,
+        first_seq: int,
+        facts: Sequence[PendingFact],
+        clock_offset_ms: int,
+        traceparent: str | None,
+    ) -> bytes:
+        lane = self._lanes[Lane.FACT]
+        t0_ms = min(fact.time_ms for fact in facts)
+        return seal_facts(
+            epoch=lane.epoch,
+            first_seq=first_seq,
+            floor_seq=lane.floor_seq,
+            boot_id=self._boot_id,
+            clock_offset_ms=clock_offset_ms,
+            t0_ms=t0_ms,
+            facts=[
+                Fact(one.kind, one.v, one.time_ms - t0_ms, one.mono_ms, dict(one.fields))
+                for one in facts
+            ],
+            traceparent=traceparent,
+        )
 
     def _insert_segment(self, lane: Lane, first_seq: int, n: int, payload: bytes) -> None:
         self._db.execute("INSERT INTO segment VALUES (?, ?, ?, ?)", (lane, first_seq, n, payload))

@@ -1,5 +1,7 @@
 """How often to poll, record, fsync and seal. Pure: time is passed in."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,6 +9,8 @@ from edge.rules.state import VehicleState
 from edge.settings import Intervals
 
 BEHIND_S = 0.1
+LIVE_S = 1.0
+_NOTHING: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +23,37 @@ class Pace:
     seal_s: float
 
 
-def pace_of(intervals: Intervals, state: VehicleState) -> Pace:
-    """Return the pace in `state`; a fixed `poll_s` also records every poll."""
+def pace_of(
+    intervals: Intervals,
+    state: VehicleState,
+    wished: Mapping[str, float] = _NOTHING,
+    *,
+    live: bool = False,
+) -> Pace:
+    """Return the pace in `state`.
+
+    Args:
+        intervals: the configuration; a fixed `poll_s` also records every poll.
+        state: what the vehicle is doing.
+        wished: seconds by setting name, as the cloud wishes; they win over the configuration.
+        live: somebody watches: nothing takes longer than a second.
+    """
     riding = state is VehicleState.RIDING
-    by_state = {
-        VehicleState.RIDING: intervals.poll_riding_s,
-        VehicleState.CHARGING: intervals.poll_charging_s,
-        VehicleState.PARKED: intervals.poll_parked_s,
-    }
-    sparse = state is VehicleState.PARKED and intervals.poll_s is None
+    parked = state is VehicleState.PARKED
+    busy = "riding" if riding else "parked"
+
+    def seconds(name: str, fixed_s: float | None) -> float:
+        configured: float = getattr(intervals, name)
+        return wished.get(name) or fixed_s or configured
+
+    poll = f"poll_{state}_s"
+    sparse = parked and (intervals.poll_s is None or "journal_parked_s" in wished)
+    most_s = LIVE_S if live else math.inf
     return Pace(
-        poll_s=intervals.poll_s or by_state[state],
-        record_s=intervals.journal_parked_s if sparse else 0.0,
-        flush_s=intervals.flush_s
-        or (intervals.flush_riding_s if riding else intervals.flush_parked_s),
-        seal_s=intervals.seal_s or (intervals.seal_riding_s if riding else intervals.seal_parked_s),
+        poll_s=min(seconds(poll, intervals.poll_s), most_s),
+        record_s=seconds("journal_parked_s", None) if sparse and not live else 0.0,
+        flush_s=min(seconds(f"flush_{busy}_s", intervals.flush_s), most_s),
+        seal_s=min(seconds(f"seal_{busy}_s", intervals.seal_s), most_s),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a vehicle without a lock unit is doing, from the battery's current alone."""
+"""What a vehicle is doing, from its battery's current and from how fast it goes."""
 
 import enum
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ CHARGING_ABOVE_A = 0.2
 CHARGING_ENDS_BELOW_A = 0.1
 RIDING_BELOW_A = -0.5
 STANDING_ABOVE_A = -0.25
+ROLLS_ABOVE_KMH = 1.0
 STOP_S = 30.0
 
 
@@ -20,26 +21,38 @@ class VehicleState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A state, and when the motor last drew current (monotonic seconds)."""
+    """A state, and when the motor last drew current or the wheel turned (monotonic seconds)."""
 
     state: VehicleState = VehicleState.PARKED
     drew_at_s: float = float("-inf")
 
 
-def next_motion(before: Motion, current_a: float | None, now_s: float) -> Motion:
-    """Return the state after seeing `current_a` (positive into the battery; None tells nothing).
+def next_motion(
+    before: Motion, current_a: float | None, now_s: float, speed_kmh: float | None = None
+) -> Motion:
+    """Return the state after seeing the current and the speed. None tells nothing.
 
-    Riding begins at once and ends after 30 s without a draw: a red light is not the end of a ride,
-    and braking that feeds the battery is not charging.
+    Args:
+        before: the state until now.
+        current_a: positive into the battery.
+        now_s: monotonic seconds.
+        speed_kmh: of the wheel, or over ground; either direction.
+
+    Riding begins at once and ends after 30 s without a draw and at rest: a red light is not the end
+    of a ride, and braking that feeds the battery is not charging. What rolls is ridden, pushed or
+    carried off: all of these are worth every reading.
     """
-    if current_a is None:
-        return before
     riding = before.state is VehicleState.RIDING
-    if current_a < (STANDING_ABOVE_A if riding else RIDING_BELOW_A):
+    rolls = speed_kmh is not None and abs(speed_kmh) > ROLLS_ABOVE_KMH
+    draws = current_a is not None and current_a < (STANDING_ABOVE_A if riding else RIDING_BELOW_A)
+    if rolls or draws:
         return Motion(VehicleState.RIDING, now_s)
+    if current_a is None and not (riding and speed_kmh is not None):
+        return before
     if riding and now_s - before.drew_at_s < STOP_S:
         return before
     charging = before.state is VehicleState.CHARGING
-    if current_a > (CHARGING_ENDS_BELOW_A if charging else CHARGING_ABOVE_A):
+    charges_above_a = CHARGING_ENDS_BELOW_A if charging else CHARGING_ABOVE_A
+    if current_a is not None and current_a > charges_above_a:
         return Motion(VehicleState.CHARGING, before.drew_at_s)
     return Motion(VehicleState.PARKED, before.drew_at_s)

@@ -26,6 +26,11 @@ class Presence:
         self._unanswered = 0
         self._due_s = self._heard_s = float("-inf")
 
+    def ask(self) -> None:
+        """There is something new to say: hello is due now, and again until answered."""
+        self._unanswered = 0
+        self._due_s = float("-inf")
+
     def due_s(self, *, unacked: bool) -> float:
         """Return when the next hello is due."""
         if unacked and not self._unanswered:

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge import VERSION
 from edge.clock import Clock, ClockOffset
 from edge.journal import Journal
-from edge.uplink.link import Link, LinkLostError
+from edge.uplink.inbox import Inbox
+from edge.uplink.link import AnewError, Link, LinkLostError
 from edge.uplink.presence import Presence
 from edge.uplink.window import Window
 from protocol.messages import (
@@ -35,11 +36,14 @@ _LEAF: dict[Lane, Leaf] = {Lane.FACT: "fact", Lane.SIGNAL: "up"}
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a hello says about the device beside its journal."""
+    """What a hello says about the device beside its journal.
+
+    `capabilities` is asked at each hello: the kinds of command it can perform now.
+    """
 
     device_id: str
     battery: str
-    capabilities: Sequence[str] = ()
+    capabilities: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass(slots=True)
@@ -55,7 +59,11 @@ class UplinkCounters:
 
 @dataclass
 class Session:
-    """Everything one connection needs, already opened; `wake` is set when there is news."""
+    """Everything one connection needs, already opened.
+
+    `wake` is set when there is news, `anew` when the connection is to be given up for another;
+    `inboxes` take what comes down beside acks.
+    """
 
     link: Link
     nonce: str
@@ -67,6 +75,8 @@ class Session:
     presence: Presence
     counters: UplinkCounters
     wake: asyncio.Event
+    anew: asyncio.Event
+    inboxes: Mapping[Leaf, Inbox]
     answered: bool = False
     _asked_at_s: dict[int, float] = field(default_factory=dict)
     _acked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,6 +92,7 @@ class Session:
         tasks = [
             asyncio.create_task(self._listen(), name="uplink-listen"),
             asyncio.create_task(self._send(), name="uplink-send"),
+            asyncio.create_task(self._until_anew(), name="uplink-anew"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -120,9 +131,16 @@ class Session:
             async with asyncio.timeout(GOODBYE_S):
                 await self.link.publish("status", encode(Gone(nonce=self.nonce)))
 
+    async def _until_anew(self) -> None:
+        await self.anew.wait()
+        raise AnewError("we connect anew")
+
     async def _listen(self) -> None:
         while True:
-            payload = await self.link.receive()
+            leaf, payload = await self.link.receive()
+            if leaf != "ack":
+                self.inboxes[leaf].put(payload)
+                continue
             try:
                 ack = decode_ack(payload)
             except MessageError:
@@ -189,7 +207,7 @@ class Session:
             ],
             agent_version=VERSION,
             battery=self.about.battery,
-            capabilities=list(self.about.capabilities),
+            capabilities=sorted(self.about.capabilities()),
         )
         self._asked_at_s[sent_at_ms] = now_s
         while len(self._asked_at_s) > _ASKED:

@@ -13,8 +13,9 @@ from typing import Any
 from cloud.devices import api as devices
 from cloud.kit.clock import SystemClock
 from cloud.kit.db import connect
-from cloud.kit.nats import EmbeddedNats
+from tests import enrolled
 from tests.bench.processes import cpu_s, family_cpu_s, running, until
+from tests.broker import OpenNats
 
 BATTERY = "jbd_uart"
 
@@ -23,6 +24,7 @@ BATTERY = "jbd_uart"
 class Cloud:
     """A serving cloud: its own process, its engines, and where they are."""
 
+    data_dir: Path
     dsn: str
     nats_url: str
     mqtt: Mapping[str, Any]
@@ -45,18 +47,32 @@ def serving(work: Path) -> Iterator[Cloud]:
     data, log = work / "cloud", work / "cloud.log"
     argv = [command("mobility-cloud"), "serve", "devices", "telemetry"]
     argv += ["--data-dir", str(data), "--http", "127.0.0.1:0"]
-    with running(argv, log, environ={"DATABASE_URL": "", "NATS_URL": ""}) as child:
+    # The load plays devices on the NATS side, which none of the cloud's own users may.
+    with OpenNats(data) as nats, running(argv, log, environ=_environ(nats)) as child:
         told = data / "cloud.json"
         until("the cloud", told.exists, timeout_s=60, child=child, log=log)
         found = json.loads(told.read_text("utf-8"))
         yield Cloud(
+            data_dir=data,
             dsn=found["postgres_dsn"],
-            nats_url=EmbeddedNats(data).url,
+            nats_url=nats.url,
             mqtt=found["mqtt"],
             pid=child.pid,
             postgres_pid=found["pids"]["postgres"],
-            nats_pid=found["pids"]["nats"],
+            nats_pid=nats.pid or 0,
         )
+
+
+def _environ(nats: OpenNats) -> dict[str, str]:
+    broker = nats.broker
+    return {
+        "DATABASE_URL": "",
+        "NATS_URL": broker.ingest_url,
+        "NATS_COMMANDS_URL": broker.commands_url,
+        "NATS_GATE_URL": broker.gate_url or "",
+        "NATS_ISSUER_SEED": broker.issuer_seed,
+        "MOBILITY_MQTT_PORT": str(broker.mqtt_port),
+    }
 
 
 def enrol(cloud: Cloud, *device_ids: str) -> None:
@@ -78,10 +94,12 @@ def shim(work: Path, name: str, *arguments: str) -> Iterator[tuple[Path, "Popen[
 
 def configuration(work: Path, cloud: Cloud, device_id: str, line: Path, **intervals: float) -> Path:
     """Write the agent's TOML file, as `mobility-cloud devices add` does, and enrol it."""
-    enrol(cloud, device_id)
+    identity = work / f"{device_id}.identity"
+    enrolled.enrol(cloud.dsn, cloud.data_dir, device_id, identity, battery=BATTERY)
     sections: dict[str, Mapping[str, Any]] = {
         "device": {"id": device_id},
         "mqtt": cloud.mqtt,
+        "identity": {"folder": str(identity)},
         "battery": {"protocol": BATTERY, "port": str(line)},
         "journal": {"path": f"{device_id}.db"},
         "intervals": intervals,

@@ -17,8 +17,9 @@ from schemathesis.specs.openapi.checks import (
 from cloud.app import build
 from cloud.devices import api as devices
 from cloud.kit.db import connect
-from cloud.kit.nats import EmbeddedNats
 from cloud.kit.settings import CloudSettings
+from tests.broker import OpenNats
+from tests.cloud.signed_in import bearer
 from tests.cloud.test_serve import serving
 
 CHECKS = [
@@ -30,9 +31,7 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def address(
-    dsn: str, nats: EmbeddedNats, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def address(dsn: str, nats: OpenNats, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(dsn, nats, tmp_path_factory.mktemp("described")) as process:
         with connect(dsn) as db:
             devices.enrol(db, "demo-001", "jbd_uart", datetime.now(UTC))
@@ -45,4 +44,4 @@ schema = schemathesis.openapi.from_dict(build(CloudSettings()).openapi())
 @schema.exclude(path="/api/v1/live").parametrize()
 @settings(max_examples=20, deadline=None)
 def test_every_route_keeps_to_its_description(address: str, case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate(base_url=address, checks=CHECKS)
+    case.call_and_validate(base_url=address, headers=bearer(), checks=CHECKS)

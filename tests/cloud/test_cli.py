@@ -15,24 +15,20 @@ from cloud.devices.commit import Parts, commit_batch
 from cloud.devices.opening import open_all
 from cloud.kit.db import connect
 from cloud.kit.folder import DataFolder
-from cloud.kit.nats import EmbeddedNats
 from cloud.telemetry import api as telemetry
+from tests.broker import OpenNats
 from tests.cloud.sealed import NOON, NOON_MS, arrival, signals, spoiled
 
 Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(
-    dsn: str, nats: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _elsewhere(dsn: str, nats: OpenNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = nats.broker
     for name, value in {
         "DATABASE_URL": dsn,
-        "NATS_URL": broker.nats_url,
+        "NATS_URL": broker.ingest_url,
         "MOBILITY_MQTT_PORT": str(broker.mqtt_port),
-        "MOBILITY_MQTT_USERNAME": broker.device_username,
-        "MOBILITY_MQTT_PASSWORD": broker.device_password,
         "MOBILITY_DATA_DIR": str(tmp_path / "data"),
     }.items():
         monkeypatch.setenv(name, value)
@@ -55,14 +51,15 @@ def add(out: Path, device_id: str = "mine-001", *more: str, battery: str = "jbd_
 
 
 def test_adding_a_device_writes_what_its_agent_needs(
-    tmp_path: Path, nats: EmbeddedNats, capsys: Captured
+    tmp_path: Path, nats: OpenNats, capsys: Captured
 ) -> None:
     out = tmp_path / "mine.toml"
     assert add(out) == 0
     found = tomllib.loads(out.read_text())
     assert found["device"] == {"id": "mine-001"}
     assert found["mqtt"]["port"] == nats.mqtt_port
-    assert found["mqtt"]["password"] == nats.device_password
+    assert found["identity"]["claim"]
+    assert "BEGIN CERTIFICATE" in found["identity"]["ca"]
     assert found["battery"] == {"protocol": "jbd_uart", "port": "/dev/ttyUSB0"}
     assert out.stat().st_mode & 0o777 == 0o600
     assert f"mobility-edge run --config {out}" in capsys.readouterr().out

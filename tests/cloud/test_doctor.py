@@ -16,6 +16,8 @@ from cloud.kit.nats import EmbeddedNats
 from cloud.kit.postgres import EmbeddedPostgres
 from cloud.kit.runfile import write_runfile
 from cloud.kit.settings import CloudSettings
+from tests.broker import OpenNats
+from tests.certificates import TestAuthority
 
 
 class PatientSeen(Event, frozen=True):
@@ -29,15 +31,13 @@ def findings(settings: CloudSettings) -> dict[str, doctor.Finding]:
     return {finding.part: finding for finding in doctor.run(settings, [])}
 
 
-def settings_for(dsn: str, nats: EmbeddedNats, folder: Path) -> CloudSettings:
+def settings_for(dsn: str, nats: OpenNats, folder: Path) -> CloudSettings:
     return CloudSettings(
         data_dir=folder,
         database_url=dsn,
-        nats_url=nats.url,
+        nats_url=nats.url_of("ingest"),
         mqtt_host=nats.mqtt_host,
         mqtt_port=nats.mqtt_port,
-        mqtt_username=nats.device_username,
-        mqtt_password=nats.device_password,
     )
 
 
@@ -59,15 +59,27 @@ def test_without_a_data_folder_it_says_how_to_begin_and_makes_none(tmp_path: Pat
 
 
 def test_embedded_engines_are_found_by_their_data_folder(
-    postgres: EmbeddedPostgres, nats: EmbeddedNats
+    postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     found = findings(CloudSettings(data_dir=postgres.folder.path))
     assert found["postgres"].ok
     assert not found["nats"].ok
-    found = findings(CloudSettings(data_dir=nats.folder.path))
+    with EmbeddedNats(tmp_path / "nats") as nats:
+        found = findings(CloudSettings(data_dir=nats.folder.path))
     assert not found["postgres"].ok
     assert found["nats"].ok
     assert found["mqtt"].ok
+    assert "TLSv1.3" in found["mqtt"].found
+
+
+def test_a_broker_whose_certificate_is_somebody_elses_is_trouble(
+    dsn: str, nats: OpenNats, tmp_path: Path
+) -> None:
+    TestAuthority(tmp_path / "pki")
+    found = findings(settings_for(dsn, nats, tmp_path))
+    (mqtt,) = [finding for part, finding in found.items() if part.startswith("mqtt")]
+    assert not mqtt.ok
+    assert "pki/ca.pem" in mqtt.next_step
 
 
 def test_missing_migrations_are_counted(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
@@ -76,7 +88,7 @@ def test_missing_migrations_are_counted(postgres: EmbeddedPostgres, tmp_path: Pa
 
 
 def test_a_database_and_broker_elsewhere_are_looked_at(
-    dsn: str, nats: EmbeddedNats, tmp_path: Path
+    dsn: str, nats: OpenNats, tmp_path: Path
 ) -> None:
     found = findings(settings_for(dsn, nats, tmp_path))
     assert [part for part, finding in found.items() if not finding.ok] == ["cloud"]
@@ -95,7 +107,7 @@ def test_an_unreachable_database_and_broker_elsewhere_are_named(tmp_path: Path) 
     assert "MOBILITY_MQTT_HOST" in found["mqtt at 127.0.0.1:1"].next_step
 
 
-def test_held_and_late_events_are_trouble(dsn: str, nats: EmbeddedNats, tmp_path: Path) -> None:
+def test_held_and_late_events_are_trouble(dsn: str, nats: OpenNats, tmp_path: Path) -> None:
     event = PatientSeen(tenant="demo", city="demo", name="Ada")
     with connect(dsn) as db:
         register(db, ["tests"], [Subscriber("tests.doctor", (PatientSeen,), refuse)])

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,13 +23,16 @@ from cloud.devices import api as devices
 from cloud.devices.link import connect_link
 from cloud.kit.db import connect
 from cloud.kit.folder import DataFolder
-from cloud.kit.nats import EmbeddedNats
+from cloud.kit.listening import listen
 from cloud.kit.settings import DEFAULT_HTTP_PORT, CloudSettings
-from cloud.serve import _listen
+from cloud.serve import _http
 from protocol.messages import Hello, LaneState, encode
 from protocol.signals import BY_KEY
 from protocol.topics import subject
+from tests.broker import OpenNats
+from tests.certificates import csr_for
 from tests.cloud.sealed import EPOCH_HEX, signals, spoiled
+from tests.cloud.signed_in import TOKEN_KEY, bearer
 
 PATIENCE_S = 30
 
@@ -45,7 +49,7 @@ class Served:
         self.url = self.ready.split()[1] if self.ready else ""
 
     def get(self, path: str, **query: str) -> httpx.Response:
-        return httpx.get(self.url + path, params=query, timeout=PATIENCE_S)
+        return httpx.get(self.url + path, params=query, headers=bearer(), timeout=PATIENCE_S)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
@@ -54,7 +58,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(
-    dsn: str, nats: EmbeddedNats, data_dir: Path, *contexts: str, http: str | None = "127.0.0.1:0"
+    dsn: str, nats: OpenNats, data_dir: Path, *contexts: str, http: str | None = "127.0.0.1:0"
 ) -> Iterator[Served]:
     command = [sys.executable, "-m", "cloud", "serve", *contexts]
     if http is not None:
@@ -72,21 +76,18 @@ def serving(
             process.kill()
 
 
-def environment(dsn: str, nats: EmbeddedNats) -> dict[str, str]:
+def environment(dsn: str, nats: OpenNats) -> dict[str, str]:
     broker = nats.broker
     return os.environ | {
         "DATABASE_URL": dsn,
-        "NATS_URL": broker.nats_url,
+        "MOBILITY_TOKEN_KEY": TOKEN_KEY,
+        "NATS_URL": broker.ingest_url,
         "MOBILITY_MQTT_PORT": str(broker.mqtt_port),
-        "MOBILITY_MQTT_USERNAME": broker.device_username,
-        "MOBILITY_MQTT_PASSWORD": broker.device_password,
     }
 
 
 @pytest.fixture(scope="module")
-def served(
-    dsn: str, nats: EmbeddedNats, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
+def served(dsn: str, nats: OpenNats, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(dsn, nats, tmp_path_factory.mktemp("cloud")) as process:
         yield process
 
@@ -101,7 +102,7 @@ def device(dsn: str, served: Served) -> str:
     return device_id
 
 
-async def send(nats: EmbeddedNats, device_id: str, payload: bytes) -> None:
+async def send(nats: OpenNats, device_id: str, payload: bytes) -> None:
     """Say hello as a device, send a segment and wait for both acks."""
     client = await connect_link(nats.url)
     acks = await client.subscribe(subject(device_id, "ack"))
@@ -118,7 +119,7 @@ def now_ms() -> int:
 
 
 @pytest.fixture
-async def since(device: str, nats: EmbeddedNats) -> datetime:
+async def since(device: str, nats: OpenNats) -> datetime:
     """Let the device report ten readings in ten seconds; return the time of the first."""
     start_ms = now_ms() - 10_000
     columns = {1: [3_612] * 10, 3: [805] * 10}
@@ -207,11 +208,11 @@ def test_errors_are_problem_documents_that_say_what_to_do(
 
 @pytest.mark.usefixtures("since")
 async def test_the_live_stream_shows_all_vehicles_and_then_a_change(
-    served: Served, device: str, nats: EmbeddedNats
+    served: Served, device: str, nats: OpenNats
 ) -> None:
     until_listed(served, device)
     async with (
-        httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client,
+        httpx.AsyncClient(base_url=served.url, headers=bearer(), timeout=PATIENCE_S) as client,
         client.stream("GET", "/api/v1/live", params={"vehicle": device}) as stream,
     ):
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -227,14 +228,14 @@ async def test_the_live_stream_shows_all_vehicles_and_then_a_change(
 
 @pytest.mark.usefixtures("since")
 async def test_numbers_are_written_alike_everywhere(
-    served: Served, device: str, nats: EmbeddedNats
+    served: Served, device: str, nats: OpenNats
 ) -> None:
     until_listed(served, device)
     cycles = BY_KEY["cycles"]
     columns = {cycles.id: [181], BY_KEY["voltage_v"].id: [3_600]}
     await send(nats, device, signals(11, 1, start_ms=now_ms(), columns=columns))
     async with (
-        httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client,
+        httpx.AsyncClient(base_url=served.url, headers=bearer(), timeout=PATIENCE_S) as client,
         client.stream("GET", "/api/v1/live", params={"vehicle": device}) as stream,
     ):
         streamed = await next_vehicle(stream.aiter_lines())
@@ -255,11 +256,10 @@ def test_head_works_wherever_get_does(served: Served, device: str) -> None:
     paths += [f"/api/v1/vehicles/{device}", f"/api/v1/telemetry/{device}/last"]
     paths += [f"/api/v1/telemetry/{device}/range?signal=soc_pct", "/api/v1/live"]
     assert style
-    found = {path: httpx.head(served.url + path, timeout=5).status_code for path in paths}
-    assert found == dict.fromkeys(paths, 200)
-    assert httpx.head(f"{served.url}/vehicles/nobody").status_code == 404
-    methods = {name for route in api_description(served).values() for name in route}
-    assert methods == {"get"}
+    with httpx.Client(base_url=served.url, headers=bearer(), timeout=5) as client:
+        found = {path: client.head(path).status_code for path in paths}
+        assert found == dict.fromkeys(paths, 200)
+        assert client.head("/vehicles/nobody").status_code == 404
 
 
 def api_description(served: Served) -> dict[str, dict[str, Any]]:
@@ -301,21 +301,66 @@ def test_the_description_of_the_api_lists_every_route(served: Served) -> None:
 
 
 def test_scripts_find_addresses_and_logins_while_it_serves(
-    dsn: str, nats: EmbeddedNats, tmp_path: Path
+    dsn: str, nats: OpenNats, tmp_path: Path
 ) -> None:
     with serving(dsn, nats, tmp_path, "fleet", "pages") as process:
         told = json.loads((tmp_path / "cloud.json").read_text())
         assert told["page_url"] == process.url + "/"
         assert told["postgres_dsn"] == dsn
-        assert told["mqtt"]["username"] == nats.device_username
+        assert told["mqtt"] == {"host": nats.mqtt_host, "port": nats.mqtt_port}
         assert (tmp_path / "cloud.json").stat().st_mode & 0o777 == 0o600
         assert process.get("/api/v1/telemetry/x/last").status_code == 404
         assert process.stop() == 0
     assert not (tmp_path / "cloud.json").exists()
 
 
+def test_a_device_enrols_where_the_running_cloud_says(
+    dsn: str, served: Served, device: str
+) -> None:
+    told = json.loads((served.data_dir / "cloud.json").read_text())
+    with connect(dsn) as db:
+        claim = devices.make_claim(db, device, datetime.now(UTC)).claim
+    trusting = ssl.create_default_context(cafile=told["ca_file"])
+    body = {"device_id": device, "claim": claim, "csr": csr_for(device)}
+    with httpx.Client(verify=trusting, timeout=PATIENCE_S) as client:
+        answer = client.post(told["device_https"] + "/device/enrol", json=body)
+    assert answer.status_code == 201
+    assert answer.json()["mqtt"] == told["mqtt"]
+    assert answer.json()["ca"] == Path(told["ca_file"]).read_text()
+
+
+def test_no_device_enrols_where_devices_does_not_run(
+    dsn: str, nats: OpenNats, tmp_path: Path
+) -> None:
+    with serving(dsn, nats, tmp_path, "fleet") as process:
+        assert "device_https" not in json.loads((tmp_path / "cloud.json").read_text())
+        assert process.stop() == 0
+
+
+def test_a_port_for_devices_that_is_taken_is_told(dsn: str, nats: OpenNats, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "cloud", "serve", "--data-dir", str(tmp_path)]
+        done = subprocess.run(
+            [*command, "--http", "127.0.0.1:0", "--device-https", where],
+            env=environment(dsn, nats),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "choose another with --device-https HOST:PORT" in done.stderr
+
+
+def test_a_request_that_never_ends_is_not_waited_for(served: Served) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as slow:
+        slow.sendall(b"POST /api/v1/auth/token HTTP/1.1\r\ncontent-length: 1000001\r\n\r\n")
+        assert slow.recv(12) == b"HTTP/1.1 413"
+
+
 def test_one_more_worker_may_serve_beside_the_first(
-    dsn: str, nats: EmbeddedNats, served: Served
+    dsn: str, nats: OpenNats, served: Served
 ) -> None:
     told = (served.data_dir / "cloud.json").read_text()
     with serving(dsn, nats, served.data_dir, "devices", "telemetry") as worker:
@@ -325,18 +370,17 @@ def test_one_more_worker_may_serve_beside_the_first(
     assert (served.data_dir / "cloud.json").read_text() == told
 
 
-def test_ctrl_c_ends_it_with_an_open_live_stream(
-    dsn: str, nats: EmbeddedNats, tmp_path: Path
-) -> None:
+def test_ctrl_c_ends_it_with_an_open_live_stream(dsn: str, nats: OpenNats, tmp_path: Path) -> None:
     with serving(dsn, nats, tmp_path, "fleet") as process:
-        with httpx.stream("GET", process.url + "/api/v1/live", timeout=PATIENCE_S) as stream:
+        url = process.url + "/api/v1/live"
+        with httpx.stream("GET", url, headers=bearer(), timeout=PATIENCE_S) as stream:
             assert stream.status_code == 200
             assert process.stop(signal.SIGINT) == 130
         assert process.process.stderr is not None
         assert "Traceback" not in process.process.stderr.read()
 
 
-def test_a_busy_port_is_one_sentence(dsn: str, nats: EmbeddedNats, tmp_path: Path) -> None:
+def test_a_busy_port_is_one_sentence(dsn: str, nats: OpenNats, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         http = f"127.0.0.1:{taken.getsockname()[1]}"
         with serving(dsn, nats, tmp_path, http=http) as process:
@@ -348,23 +392,23 @@ def test_a_busy_port_is_one_sentence(dsn: str, nats: EmbeddedNats, tmp_path: Pat
 
 
 def test_a_context_that_does_not_exist_is_a_usage_error(
-    dsn: str, nats: EmbeddedNats, tmp_path: Path
+    dsn: str, nats: OpenNats, tmp_path: Path
 ) -> None:
     with serving(dsn, nats, tmp_path, "flet") as process:
         assert process.process.wait(PATIENCE_S) == 2
         assert process.process.stderr is not None
-        assert "devices, telemetry, fleet, pages" in process.process.stderr.read()
+        assert "identity, devices, telemetry, fleet, pages" in process.process.stderr.read()
 
 
 async def test_quarantined_segments_are_counted_where_people_look(
-    served: Served, device: str, nats: EmbeddedNats
+    served: Served, device: str, nats: OpenNats
 ) -> None:
     await send(nats, device, spoiled(signals(1, 100)))
     assert one(served.get("/api/v1/devices").json(), device)["quarantined"] == 1
 
 
 def test_two_clouds_started_at_once_without_an_address_find_one_each(
-    dsn: str, nats: EmbeddedNats, tmp_path: Path
+    dsn: str, nats: OpenNats, tmp_path: Path
 ) -> None:
     def start(name: str) -> contextlib.AbstractContextManager[Served]:
         return serving(dsn, nats, tmp_path / name, "fleet", http=None)
@@ -386,12 +430,16 @@ def test_a_port_lost_between_choice_and_use_is_stepped_around(
         monkeypatch.setattr(
             DataFolder, "choose_ports", lambda *_: {"port": next(offered)}, raising=True
         )
-        with _listen(CloudSettings(data_dir=tmp_path), first=True) as listener:
+        with listen(tmp_path, _http(CloudSettings(data_dir=tmp_path)), first=True) as listener:
             assert listener.getsockname()[1] != lost
 
 
 def test_a_process_beside_the_first_leaves_its_port_alone(tmp_path: Path) -> None:
     settings = CloudSettings(data_dir=tmp_path)
-    with _listen(settings, first=True) as first, _listen(settings, first=False) as beside:
+    wanted = _http(settings)
+    with (
+        listen(tmp_path, wanted, first=True) as first,
+        listen(tmp_path, wanted, first=False) as beside,
+    ):
         assert first.getsockname() != beside.getsockname()
         assert DataFolder(tmp_path).ports("http") == {"port": first.getsockname()[1]}

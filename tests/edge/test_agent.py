@@ -12,7 +12,7 @@ import pytest
 
 from edge.journal.inspect import JournalStats, inspect, readings
 from edge.main import opened
-from edge.settings import Battery, Device, Intervals, JournalFile, Mqtt, Settings
+from edge.settings import Battery, Device, Identity, Intervals, JournalFile, Mqtt, Settings
 from firmware_shim.jbd_uart import JbdController
 from firmware_shim.pty import serve
 from firmware_shim.registry import build_shim
@@ -36,6 +36,7 @@ def settings(folder: Path, intervals: Intervals = FAST) -> Settings:
         Mqtt("127.0.0.1", 1),
         JournalFile(str(folder / "j.db")),
         intervals,
+        Identity(str(folder / "identity")),
     )
 
 
@@ -163,7 +164,15 @@ async def test_an_agent_tells_calmly_what_happens(tmp_path: Path) -> None:
     assert lines[1].startswith(f"battery {port} answers: ")
     assert sorted(line.partition("; next try")[0] for line in lines[2:]) == [
         "battery is a JBD-SP10S009-L10S-30A-B-U",
-        "broker 127.0.0.1:1: connection refused, nothing listens there",
+        (
+            f"broker 127.0.0.1:1: there is no certificate in {tmp_path / 'identity'} yet; "
+            "the vehicle has to enrol"
+        ),
+        (
+            "identity: there is no certificate and no claim to get one; make a claim with: "
+            "mobility-cloud devices claim demo-001, put it under [identity] claim, "
+            "and start the agent again"
+        ),
     ]
 
 

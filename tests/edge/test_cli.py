@@ -128,9 +128,14 @@ def test_the_doctor_names_each_trouble_and_what_to_do(
 ) -> None:
     assert main(["doctor", "--config", str(config), "--json"]) == 1
     findings = {one["part"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
-    assert {part for part, one in findings.items() if not one["ok"]} == {"battery", "broker"}
+    assert {part for part, one in findings.items() if not one["ok"]} == {
+        "battery",
+        "broker",
+        "identity",
+    }
     assert "does not open" in findings["battery"]["found"]
-    assert findings["broker"]["found"] == "127.0.0.1:1: connection refused, nothing listens there"
+    assert "the vehicle has to enrol" in findings["broker"]["found"]
+    assert "mobility-cloud devices claim demo-001" in findings["identity"]["next_step"]
     assert all(one["next_step"] for one in findings.values() if not one["ok"])
     assert "6 records" in findings["journal"]["found"]
 
@@ -144,7 +149,10 @@ def test_the_doctor_gives_one_next_step_for_a_configuration_that_is_not_there(
     assert finding["next_step"].startswith("write one with: mobility-cloud devices add")
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["journal"], ["journal", "export"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["run"], ["journal"], ["journal", "export"], ["doctor"], ["enrol"], ["identity"]],
+)
 def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([*command, "--help"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.settings import SettingsError, load
+from edge.settings import Controller, Gnss, SettingsError, load
 
 SMALLEST = '[device]\nid = "demo-001"\n[battery]\nprotocol = "jbd_uart"\nport = "/dev/ttyS0"\n'
 
@@ -30,16 +30,34 @@ def test_the_journal_lies_beside_the_configuration(tmp_path: Path) -> None:
     assert settings.journal.path == str(tmp_path / "j.db")
 
 
+def test_the_identity_lies_beside_the_configuration(tmp_path: Path) -> None:
+    assert load(written(tmp_path, SMALLEST), {}).identity.folder == str(tmp_path / "identity")
+    named = SMALLEST + '[identity]\nfolder = "keys/demo"\n'
+    assert load(written(tmp_path, named), {}).identity.folder == str(tmp_path / "keys" / "demo")
+
+
+def test_what_is_not_wired_is_not_there(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, SMALLEST), {})
+    assert (settings.controller, settings.gnss) == (None, None)
+    wired = SMALLEST + '[gnss]\nport = "/dev/ttyS2"\n'
+    assert load(written(tmp_path, wired), {}).gnss == Gnss("/dev/ttyS2")
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
-    path = written(tmp_path, SMALLEST + '[mqtt]\npassword = "file"\n')
+    path = written(tmp_path, SMALLEST + '[mqtt]\nhost = "file.example"\nport = 1\n')
     environ = {
-        "MOBILITY_MQTT_PASSWORD": "environment",
+        "MOBILITY_MQTT_HOST": "environment.example",
         "MOBILITY_MQTT_PORT": "18830",
         "MOBILITY_INTERVALS_POLL_S": "0.005",
+        "MOBILITY_CONTROLLER_PROTOCOL": "lock_unit",
+        "MOBILITY_CONTROLLER_PORT": "/dev/ttyS1",
+        "MOBILITY_IDENTITY_CLAIM": "a-claim",
         "MOBILITY_ACCEPT_FD": "7",
     }
     settings = load(path, environ)
-    assert (settings.mqtt.password, settings.mqtt.port) == ("environment", 18830)
+    assert (settings.mqtt.host, settings.mqtt.port) == ("environment.example", 18830)
+    assert settings.controller == Controller("lock_unit", "/dev/ttyS1")
+    assert settings.identity.claim == "a-claim"
     assert settings.intervals.poll_s == 0.005
 
 
@@ -49,6 +67,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("[device]\nid = \n", "is not TOML"),
         ('[device]\nid = "demo-001"\n', "missing key battery; add it"),
         (SMALLEST + "[mqtt]\nprt = 1\n", "unknown key mqtt.prt; remove it or correct its name"),
+        (
+            SMALLEST + '[mqtt]\npassword = "x"\n',
+            (
+                "unknown key mqtt.password; vehicles use certificates now: "
+                "write a new configuration with `mobility-cloud devices add"
+            ),
+        ),
+        (SMALLEST + '[mqtt]\nusername = "x"\n', "vehicles use certificates now"),
+        (SMALLEST + '[controller]\nport = "x"\n', "missing key controller.protocol; add it"),
+        (
+            SMALLEST + '[controller]\nprotocol = "hal"\nport = "x"\n',
+            "wrong value of controller.protocol",
+        ),
         (SMALLEST + "[bluetooth]\non = true\n", "unknown key bluetooth"),
         (SMALLEST + '[mqtt]\nport = "seven"\n', "wrong value of mqtt.port: expected `int`"),
         (SMALLEST + "[mqtt]\nport = 70000\n", "wrong value of mqtt.port: expected `int` <= 65535"),

@@ -1,6 +1,8 @@
 """Shims on ptys: links, many at once, pacing."""
 
 import asyncio
+import math
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from edge.drivers.jbd_uart import JbdDecoder
 from edge.drivers.poller import Poller
 from edge.links.serial import SerialLink
+from firmware_shim.faults import Faults
 from firmware_shim.pty import serve
 from firmware_shim.registry import build_shim
 
@@ -115,4 +118,68 @@ async def test_values_set_on_a_running_shim_are_read() -> None:
         assert reading is not None
         assert reading.voltage_v == 40.1
         assert reading.raw_quality == ()
+        await link.close()
+
+
+class Clock:
+    """A shim that says its time, unasked, when it is due."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.due_s = math.inf
+        self.wake: Callable[[], None] | None = None
+
+    def receive(self, data: bytes, now_s: float) -> list[bytes]:
+        self.due_s = now_s
+        return [data.upper()]
+
+    def tick(self, now_s: float) -> list[bytes]:
+        self.due_s = math.inf
+        return [b"tick"]
+
+
+async def heard(link: SerialLink, size: int) -> bytes:
+    data = b""
+    async with asyncio.timeout(10):
+        while len(data) < size:
+            data += await link.receive(1)
+    return data
+
+
+async def test_a_talker_speaks_unasked_behind_its_reply_and_when_it_is_woken() -> None:
+    clock = Clock()
+    async with serve(clock) as port:
+        link = SerialLink(port.path, baud=9600)
+        await link.send(b"a")
+        assert await heard(link, 5) == b"Atick"
+        clock.due_s = 0.0
+        assert clock.wake is not None
+        clock.wake()
+        assert await heard(link, 4) == b"tick"
+        assert port.requests == 1
+        await link.close()
+    assert clock.wake is None
+
+
+async def test_a_talker_speaks_by_the_clock_it_is_given() -> None:
+    now_s = 0.0
+    clock = Clock()
+    clock.due_s = 3600.0
+    async with serve(clock, clock=lambda: now_s) as port:
+        link = SerialLink(port.path, baud=9600)
+        assert await link.receive(0.05) == b""
+        now_s = 3600.0
+        assert clock.wake is not None
+        clock.wake()
+        assert await heard(link, 4) == b"tick"
+        await link.close()
+
+
+async def test_what_a_talker_says_has_the_line_s_faults() -> None:
+    clock = Clock()
+    clock.faults = Faults({"half_frame": 1.0})
+    clock.due_s = 0.0
+    async with serve(clock) as port:
+        link = SerialLink(port.path, baud=9600)
+        assert await heard(link, 2) == b"ti"
         await link.close()

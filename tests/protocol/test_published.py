@@ -182,6 +182,14 @@ def test_the_catalogue_is_add_only() -> None:
         8: ("temperature_1_c", 10),
         16: ("cell_1_v", 1000),
         63: ("lock_state", 1),
+        64: ("speed_limit_kmh", 1),
+        65: ("speed_mode", 1),
+        66: ("tip_over", 1),
+        67: ("tamper", 1),
+        68: ("charge_cable", 1),
+        69: ("battery_compartment_open", 1),
+        70: ("immobilised", 1),
+        71: ("lights_on", 1),
     }
     for signal_id, (key, per_unit) in pinned.items():
         assert (BY_ID[signal_id].key, BY_ID[signal_id].per_unit) == (key, per_unit)

@@ -73,6 +73,8 @@ def test_a_demo_lives_survives_a_kill_stops_and_goes_on(tmp_path: Path) -> None:
             "mqtt",
             "postgres_dsn",
             "data_dir",
+            "device_https",
+            "ca_file",
             "logins",
             "pids",
         }

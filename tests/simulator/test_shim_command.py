@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.controllers.base import DONE, Outcome
+from edge.controllers.lock_unit import LockUnit
 from edge.drivers.base import BatteryReading
 from edge.drivers.jbd_uart import JbdDecoder
+from edge.drivers.lock_unit_frames import BAUD
 from edge.drivers.poller import Poller
 from edge.links.serial import SerialLink
 
@@ -20,11 +23,13 @@ COMMAND = (sys.executable, "-c", "import sys; from simulator.cli import main; sy
 
 
 @asynccontextmanager
-async def shim(link: Path, *options: str, stdin: int = PIPE) -> AsyncIterator[Process]:
+async def shim(
+    link: Path, *options: str, name: str = "jbd", stdin: int = PIPE
+) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         "shim",
-        "jbd",
+        name,
         "--link",
         str(link),
         *options,
@@ -149,6 +154,25 @@ async def test_a_replay_is_played_at_the_line_s_pace(tmp_path: Path) -> None:
     assert reading.soc_pct == 12
 
 
+async def test_a_lock_unit_is_served_and_its_moves_are_written_down(tmp_path: Path) -> None:
+    path, moves = tmp_path / "lock", tmp_path / "moves.jsonl"
+    async with shim(path, "--moves", str(moves), name="lock_unit") as process:
+        driver = LockUnit(SerialLink(str(path), baud=BAUD))
+        listening = asyncio.create_task(driver.run())
+        assert await driver.perform("unlock", {}) == DONE
+        await say(process, '{"set": {"speed_kmh": 20}}')
+        async with asyncio.timeout(10):
+            while True:
+                state = driver.seen()
+                if state and state.speed_kmh == 20:
+                    break
+                await asyncio.sleep(0.01)
+        assert await driver.perform("lock", {}) == Outcome("refused", "moving")
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    assert [json.loads(line)["move"] for line in moves.read_text().splitlines()] == ["unlock"]
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
@@ -159,6 +183,8 @@ async def test_a_replay_is_played_at_the_line_s_pace(tmp_path: Path) -> None:
         (["jbd", "--link", "x", "--baud", "0"], 2, "9600"),
         (["jbd", "--link", "/no/such/folder/battery"], 1, "Cannot use /no/such/folder/battery:"),
         (["jbd", "--link", "x", "--replay", "/no/such/file"], 1, "choose another path"),
+        (["jbd", "--link", "x", "--moves", "y"], 1, "no use for `moves`"),
+        (["lock_unit", "--link", "x", "--numbered"], 1, "no use for `numbered`"),
     ],
 )
 async def test_what_cannot_start_says_why(options: list[str], code: int, said: str) -> None:

@@ -17,6 +17,8 @@ from typing import IO, Any, Self
 
 import httpx
 
+from tests.cloud.signed_in import SignedIn, an_account
+
 ROOT = Path(__file__).parents[2]
 PACE = {
     "MOBILITY_INTERVALS_POLL_S": "0.5",
@@ -58,12 +60,16 @@ class OneVehicle:
         folder: where data, configuration and logs lie.
         device: the vehicle's id.
         port: where the cloud answers; the same after a restart.
+        browser_state: cookies of a browser that has signed in, once one has.
     """
 
     folder: Path
     device: str = "story-001"
     port: int = field(default_factory=free_port)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    browser_state: Any = None
+    _login: tuple[str, str] | None = None
+    _auth: SignedIn | None = None
 
     @property
     def url(self) -> str:
@@ -140,9 +146,24 @@ class OneVehicle:
     def vehicle(self) -> dict[str, Any]:
         """Ask the API for the vehicle; before it is there every value is None."""
         self._demand("agent")
-        answer = httpx.get(f"{self.url}/api/v1/vehicles/{self.device}", timeout=10)
+        answer = httpx.get(
+            f"{self.url}/api/v1/vehicles/{self.device}", timeout=10, auth=self._signed_in()
+        )
         found: dict[str, Any] = answer.json() if answer.is_success else {"soc_pct": None}
         return found
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """User and password of a member of staff; only after `serve`."""
+        if self._login is None:
+            told = json.loads((self.folder / "data" / "cloud.json").read_text("utf-8"))
+            self._login = an_account(told["postgres_dsn"], "admin")
+        return self._login
+
+    def _signed_in(self) -> SignedIn:
+        if self._auth is None:
+            self._auth = SignedIn(self.url, *self.login)
+        return self._auth
 
     @property
     def _data(self) -> str:
@@ -160,7 +181,11 @@ class OneVehicle:
         data = Path(self._data)
         data.mkdir()
         nats = {name: free_port() for name in ("port", "mqtt", "monitor")}
-        ports = {"postgres": {"port": free_port()}, "nats": nats}
+        ports = {
+            "postgres": {"port": free_port()},
+            "nats": nats,
+            "device_https": {"port": free_port()},
+        }
         (data / "engines.json").write_text(json.dumps(ports), "utf-8")
 
     def _start_shim(self) -> None:

@@ -55,6 +55,22 @@ def house(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield house
 
 
+def signed_in(chromium: Browser, house: OneVehicle) -> Any:
+    """Sign in by the form, once; return what the browser remembers of it."""
+    if house.browser_state is None:
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(house.url)
+        user, password = house.login
+        page.get_by_label("User name").fill(user)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page).to_have_url(house.url + "/")
+        house.browser_state = context.storage_state()
+        context.close()
+    return house.browser_state
+
+
 @contextmanager
 def watching(
     chromium: Browser,
@@ -68,7 +84,10 @@ def watching(
     """A page whose every request stays at home and whose console stays empty."""
     across, down = WIDTHS[width]
     context = chromium.new_context(
-        viewport={"width": across, "height": down}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": across, "height": down},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        storage_state=signed_in(chromium, house),
     )
     page = context.new_page()
     strangers: list[str] = []

@@ -79,6 +79,14 @@ def set_battery(db: Db, device_id: str, battery: str) -> None:
     db.execute("UPDATE devices.device SET battery = %s WHERE id = %s", (battery, device_id))
 
 
+def fill_battery(db: Db, device_id: str, battery: str) -> None:
+    """Note the battery of a device that was enrolled without one."""
+    db.execute(
+        "UPDATE devices.device SET battery = %s WHERE id = %s AND battery = ''",
+        (battery, device_id),
+    )
+
+
 def scopes(db: Db, device_ids: Iterable[str]) -> dict[str, Scope]:
     """Return the scope of each of `device_ids` that is enrolled."""
     rows = db.execute(

@@ -10,4 +10,9 @@ SwaggerUIBundle({
   domNode: api,
   deepLinking: true,
   validatorUrl: null,
+  requestInterceptor: (request) => {
+    const csrf = document.querySelector('meta[name="csrf-token"]');
+    if (csrf) request.headers["X-CSRF-Token"] = csrf.content;
+    return request;
+  },
 });

@@ -55,8 +55,15 @@ export function follow(onNews, query = "") {
     timer = setTimeout(then, afterMs);
   }
 
+  /** When it was lost because we are signed out, the page's own address leads to the form. */
+  async function askWhether() {
+    const answer = await fetch(location.href, { method: "HEAD" }).catch(() => null);
+    if (answer?.redirected) location.assign(answer.url);
+  }
+
   function lose() {
     source.close();
+    askWhether();
     show("lost", Date.now());
     later(open, RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)]);
     attempts += 1;

@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -18,11 +20,12 @@ from cloud.devices.ingest import Ingest, Settle, commit_then_ack
 from cloud.devices.link import connect_link
 from cloud.devices.presence import Presence
 from cloud.kit.clock import Clock, ManualClock
-from cloud.kit.db import Db, connect
-from cloud.kit.nats import EmbeddedNats
+from cloud.kit.db import Db, connect, open_pool
 from cloud.telemetry import api as telemetry
 from protocol.messages import Ack, Hello, decode_ack, encode
 from protocol.topics import Leaf, subject
+from tests.broker import OpenNats
+from tests.cloud.devices.door import House, Serve, serving
 from tests.cloud.sealed import NOON
 
 PATIENCE_S = 10.0
@@ -80,7 +83,7 @@ async def eventually(check: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def device(nats: EmbeddedNats, row: Db) -> Connect:
+def device(nats: OpenNats, row: Db) -> Connect:
     """Return a function that enrols and connects a device."""
 
     @contextlib.asynccontextmanager
@@ -108,14 +111,14 @@ def row(dsn: str) -> Iterator[Db]:
 @contextlib.asynccontextmanager
 async def workers(
     dsn: str,
-    nats: EmbeddedNats,
+    nats: OpenNats,
     *,
     settle: Settle = commit_then_ack,
     parts: Parts | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[None]:
     """Run one ingest and one presence worker."""
-    client = await connect_link(nats.url)
+    client = await connect_link(nats.url_of("ingest"))
     at = clock or ManualClock(NOON)
     made = parts or Parts(telemetry.keep, (telemetry.project,))
     ingest = Ingest(client, dsn, at, made, settle=settle)
@@ -129,3 +132,17 @@ async def workers(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close()
+
+
+@pytest.fixture
+def serve(dsn: str, tmp_path: Path) -> Iterator[Serve]:
+    """Return a function that serves devices with the limits it is told."""
+    with open_pool(dsn, max_size=2) as pool:
+        yield partial(serving, dsn, pool, tmp_path)
+
+
+@pytest.fixture
+async def house(serve: Serve) -> AsyncIterator[House]:
+    """The device listener with the limits it has by itself."""
+    async with serve() as served:
+        yield served

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cloud.devices.agent_config import Mqtt, render, write
+from cloud.devices.agent_config import Controller, Identity, Mqtt, render, write
+
+CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
 def test_a_configuration_says_device_link_battery_and_journal() -> None:
@@ -13,7 +15,8 @@ def test_a_configuration_says_device_link_battery_and_journal() -> None:
         "demo-001",
         battery="jbd_uart",
         battery_port='/dev/odd "name"\\x',
-        mqtt=Mqtt("127.0.0.1", 18830, "device", "pass\u20acword"),
+        mqtt=Mqtt("127.0.0.1", 18830),
+        identity=Identity("https://127.0.0.1:8443", "a-claim", CA),
         file_name="demo-001.toml",
     )
     assert tomllib.loads(text) == {
@@ -21,12 +24,58 @@ def test_a_configuration_says_device_link_battery_and_journal() -> None:
         "mqtt": {
             "host": "127.0.0.1",
             "port": 18830,
-            "username": "device",
-            "password": "pass\u20acword",
+        },
+        "identity": {
+            "folder": "demo-001.identity",
+            "enrol_url": "https://127.0.0.1:8443",
+            "claim": "a-claim",
+            "ca": CA,
         },
         "battery": {"protocol": "jbd_uart", "port": '/dev/odd "name"\\x'},
         "journal": {"path": "demo-001.journal.db", "max_mb": 64},
     }
+
+
+def test_a_configuration_names_controller_and_receiver_when_there_are_any(tmp_path: Path) -> None:
+    path = tmp_path / "demo-001.toml"
+    text = render(
+        "demo-001",
+        battery="jbd_uart",
+        battery_port="/dev/ttyUSB0",
+        mqtt=Mqtt("127.0.0.1", 18830),
+        identity=Identity("https://127.0.0.1:8443", "a-claim", CA),
+        file_name=path.name,
+        controller=Controller("lock_unit", "/dev/ttyUSB1"),
+        gnss_port="/dev/ttyUSB2",
+    )
+    write(path, text)
+    assert tomllib.loads(text)["controller"] == {"protocol": "lock_unit", "port": "/dev/ttyUSB1"}
+    assert tomllib.loads(text)["gnss"] == {"port": "/dev/ttyUSB2"}
+
+
+def test_a_device_that_has_its_certificate_needs_no_claim() -> None:
+    text = render(
+        "demo-001",
+        battery="jbd_uart",
+        battery_port="/dev/ttyUSB0",
+        mqtt=Mqtt("127.0.0.1", 18830),
+        identity=Identity("https://127.0.0.1:8443", None, CA, folder="elsewhere"),
+        file_name="demo-001.toml",
+    )
+    found = tomllib.loads(text)["identity"]
+    assert found == {"folder": "elsewhere", "enrol_url": "https://127.0.0.1:8443", "ca": CA}
+
+
+def test_what_is_no_certificate_is_not_written_into_a_configuration() -> None:
+    with pytest.raises(ValueError, match="no PEM"):
+        render(
+            "demo-001",
+            battery="jbd_uart",
+            battery_port="/dev/ttyUSB0",
+            mqtt=Mqtt("127.0.0.1", 18830),
+            identity=Identity("https://127.0.0.1:8443", "a-claim", "'''"),
+            file_name="demo-001.toml",
+        )
 
 
 def test_a_configuration_is_private_and_not_overwritten_unasked(tmp_path: Path) -> None:

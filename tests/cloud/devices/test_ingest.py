@@ -15,9 +15,9 @@ from cloud.devices.committer import Opened
 from cloud.devices.ingest import AckStep, CommitStep
 from cloud.kit.db import Db, connect
 from cloud.kit.migrations import migrate
-from cloud.kit.nats import EmbeddedNats
 from cloud.kit.postgres import EmbeddedPostgres
 from protocol.messages import LaneAck
+from tests.broker import OpenNats
 from tests.cloud.devices.conftest import Connect, eventually, workers
 from tests.cloud.sealed import EPOCH_HEX, NOON, facts, hostile, signals
 
@@ -41,7 +41,7 @@ def not_committed() -> float:
 
 
 async def test_a_segment_is_committed_and_acked(
-    dsn: str, nats: EmbeddedNats, device: Connect, row: Db
+    dsn: str, nats: OpenNats, device: Connect, row: Db
 ) -> None:
     async with workers(dsn, nats), device("ack-001") as sender:
         await sender.send("up", signals(1, 10))
@@ -50,13 +50,13 @@ async def test_a_segment_is_committed_and_acked(
     assert ledger.fetchall() == [(10,)]
 
 
-async def test_facts_come_on_their_own_topic(dsn: str, nats: EmbeddedNats, device: Connect) -> None:
+async def test_facts_come_on_their_own_topic(dsn: str, nats: OpenNats, device: Connect) -> None:
     async with workers(dsn, nats), device("ack-002") as sender:
         await sender.send("fact", facts(1, ["a", "b"]))
         assert (await sender.ack()).lanes == [lane(2, name="fact")]
 
 
-async def test_a_repeat_is_acked_again(dsn: str, nats: EmbeddedNats, device: Connect) -> None:
+async def test_a_repeat_is_acked_again(dsn: str, nats: OpenNats, device: Connect) -> None:
     async with workers(dsn, nats), device("ack-003") as sender:
         for _ in range(2):
             await sender.send("up", signals(1, 10))
@@ -66,7 +66,7 @@ async def test_a_repeat_is_acked_again(dsn: str, nats: EmbeddedNats, device: Con
 
 
 async def test_nothing_is_acked_while_the_commit_is_held_up(
-    dsn: str, nats: EmbeddedNats, device: Connect
+    dsn: str, nats: OpenNats, device: Connect
 ) -> None:
     async with workers(dsn, nats), device("ack-004") as sender:
         with connect(dsn) as other, other.transaction():
@@ -85,7 +85,7 @@ async def ack_then_commit(opened: Opened, commit: CommitStep, ack: AckStep) -> N
     await commit()
 
 
-async def test_a_broken_promise_is_noticed(dsn: str, nats: EmbeddedNats, device: Connect) -> None:
+async def test_a_broken_promise_is_noticed(dsn: str, nats: OpenNats, device: Connect) -> None:
     async with workers(dsn, nats, settle=ack_then_commit), device("ack-005") as sender:
         with connect(dsn) as other, other.transaction():
             other.execute("LOCK TABLE telemetry.segment IN ACCESS EXCLUSIVE MODE")
@@ -94,7 +94,7 @@ async def test_a_broken_promise_is_noticed(dsn: str, nats: EmbeddedNats, device:
 
 
 async def test_a_stranger_is_not_acked_and_told_of_once(
-    dsn: str, nats: EmbeddedNats, device: Connect, caplog: pytest.LogCaptureFixture
+    dsn: str, nats: OpenNats, device: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with workers(dsn, nats), device("stranger-1", enrolled=False) as sender:
         for _ in range(3):
@@ -105,7 +105,7 @@ async def test_a_stranger_is_not_acked_and_told_of_once(
 
 
 async def test_two_workers_share_the_devices_and_double_nothing(
-    dsn: str, nats: EmbeddedNats, device: Connect, row: Db
+    dsn: str, nats: OpenNats, device: Connect, row: Db
 ) -> None:
     async with workers(dsn, nats), workers(dsn, nats), device("pair-000") as sender:
         for number in range(1, 20):
@@ -124,7 +124,7 @@ async def test_two_workers_share_the_devices_and_double_nothing(
 
 
 async def test_a_flooding_device_does_not_hold_up_another(
-    dsn: str, nats: EmbeddedNats, device: Connect
+    dsn: str, nats: OpenNats, device: Connect
 ) -> None:
     async with workers(dsn, nats), device("flood-001") as flood, device("calm-001") as calm:
         for first in range(1, 4096 * 300, 4096):
@@ -163,7 +163,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
 
 @pytest.mark.slow
 async def test_a_lost_database_means_no_acks_and_its_return_brings_them(
-    nats: EmbeddedNats,
+    nats: OpenNats,
     device: Connect,
     mortal: OwnPostgres,
     caplog: pytest.LogCaptureFixture,
@@ -190,7 +190,7 @@ async def test_a_lost_database_means_no_acks_and_its_return_brings_them(
     assert "back" in told[1]
 
 
-async def test_a_wiped_broker_is_found_again(dsn: str, nats: EmbeddedNats, device: Connect) -> None:
+async def test_a_wiped_broker_is_found_again(dsn: str, nats: OpenNats, device: Connect) -> None:
     async with workers(dsn, nats), device("wiped-001") as sender:
         await sender.send("up", signals(1, 10))
         await sender.ack()

@@ -9,10 +9,10 @@ from pytest_mock import MockerFixture
 
 from cloud.devices import api, metrics, store
 from cloud.kit.db import Db
-from cloud.kit.nats import EmbeddedNats
 from cloud.kit.scope import Scope
 from protocol.messages import Gone, Hello, LaneAck, LaneState, encode
 from protocol.topics import subject
+from tests.broker import OpenNats
 from tests.cloud.devices.conftest import Connect, eventually, workers
 from tests.cloud.sealed import EPOCH_HEX, NOON, NOON_MS, signals
 
@@ -30,7 +30,7 @@ def hello(nonce: str = "nonce-0001", *lanes: LaneState) -> Hello:
 
 
 async def test_a_hello_is_answered_even_when_nothing_is_committed(
-    dsn: str, nats: EmbeddedNats, device: Connect
+    dsn: str, nats: OpenNats, device: Connect
 ) -> None:
     async with workers(dsn, nats), device("hello-001") as sender:
         await sender.say(hello())
@@ -40,7 +40,7 @@ async def test_a_hello_is_answered_even_when_nothing_is_committed(
 
 
 async def test_a_hello_is_answered_with_what_is_committed(
-    dsn: str, nats: EmbeddedNats, device: Connect
+    dsn: str, nats: OpenNats, device: Connect
 ) -> None:
     async with workers(dsn, nats), device("hello-002") as sender:
         await sender.send("up", signals(1, 10))
@@ -58,7 +58,7 @@ async def test_a_hello_is_answered_with_what_is_committed(
 
 
 async def test_a_hello_tells_what_its_journal_no_longer_holds(
-    dsn: str, nats: EmbeddedNats, device: Connect, row: Db
+    dsn: str, nats: OpenNats, device: Connect, row: Db
 ) -> None:
     async with workers(dsn, nats), device("hello-003") as sender:
         await sender.say(hello("nonce-0003", LaneState("signal", EPOCH_HEX, 41, 60)))
@@ -68,7 +68,7 @@ async def test_a_hello_tells_what_its_journal_no_longer_holds(
 
 
 async def test_a_hello_says_who_is_there(
-    dsn: str, nats: EmbeddedNats, device: Connect, row: Db
+    dsn: str, nats: OpenNats, device: Connect, row: Db
 ) -> None:
     async with workers(dsn, nats), device("hello-004") as sender:
         await sender.say(hello())
@@ -84,7 +84,7 @@ async def test_a_hello_says_who_is_there(
 
 
 async def test_only_the_will_of_the_present_connection_counts(
-    dsn: str, nats: EmbeddedNats, device: Connect, row: Db
+    dsn: str, nats: OpenNats, device: Connect, row: Db
 ) -> None:
     async with workers(dsn, nats), device("hello-005") as sender:
         for nonce in ("nonce-old1", "nonce-new1"):
@@ -99,7 +99,7 @@ async def test_only_the_will_of_the_present_connection_counts(
 
 
 async def test_a_hello_that_cannot_be_written_costs_no_other_its_answer(
-    dsn: str, nats: EmbeddedNats, device: Connect, mocker: MockerFixture
+    dsn: str, nats: OpenNats, device: Connect, mocker: MockerFixture
 ) -> None:
     greet = store.greet
 
@@ -120,7 +120,7 @@ async def test_a_hello_that_cannot_be_written_costs_no_other_its_answer(
 
 
 async def test_a_hello_with_a_nul_is_counted_and_forgotten(
-    dsn: str, nats: EmbeddedNats, device: Connect
+    dsn: str, nats: OpenNats, device: Connect
 ) -> None:
     before = dropped("status")
     async with workers(dsn, nats), device("hello-007") as sender:
@@ -135,7 +135,7 @@ def dropped(why: str) -> float:
 
 
 async def test_a_stranger_and_nonsense_get_no_answer(
-    dsn: str, nats: EmbeddedNats, device: Connect
+    dsn: str, nats: OpenNats, device: Connect
 ) -> None:
     async with workers(dsn, nats), device("unknown-01", enrolled=False) as sender:
         await sender.say(hello())

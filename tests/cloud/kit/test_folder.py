@@ -128,12 +128,12 @@ def test_a_foreign_broker_is_described_by_the_environment() -> None:
             "NATS_URL": "nats://cloud:x@broker:4222",
             "MOBILITY_MQTT_HOST": "broker",
             "MOBILITY_MQTT_PORT": "8883",
-            "MOBILITY_MQTT_USERNAME": "device",
-            "MOBILITY_MQTT_PASSWORD": "y",
+            "NATS_COMMANDS_URL": "nats://commands:y@broker:4222",
         }
     ).external_broker()
     assert broker is not None
-    assert (broker.mqtt_host, broker.mqtt_port, broker.device_password) == ("broker", 8883, "y")
+    assert (broker.mqtt_host, broker.mqtt_port) == ("broker", 8883)
+    assert broker.commands_url == "nats://commands:y@broker:4222"
 
 
 def test_nonsense_in_the_environment_is_refused() -> None:

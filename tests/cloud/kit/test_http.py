@@ -9,7 +9,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from cloud.kit.http import HeadAsGet, Problem, ReadinessCheck, health_router, install_problems
+from cloud.kit.health import ReadinessCheck, health_router
+from cloud.kit.http import HeadAsGet, Problem, install_problems
 
 
 async def fine() -> str | None:
@@ -111,7 +112,7 @@ async def test_it_is_ready_when_everything_it_needs_is_there() -> None:
 async def test_it_is_not_ready_while_something_is_missing_and_says_what(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cloud.kit.http._CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("cloud.kit.health._CHECK_TIMEOUT_S", 0.05)
     checks = [
         ReadinessCheck("database", missing),
         ReadinessCheck("broker", broken),

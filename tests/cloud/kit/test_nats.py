@@ -5,8 +5,10 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import aiomqtt
 import nats as nats_py
@@ -18,16 +20,32 @@ from nats.errors import Error
 from cloud.kit.engine import EngineError
 from cloud.kit.nats import PARTITIONS, EmbeddedNats
 from protocol.topics import MAX_PAYLOAD_BYTES
+from tests.broker import Identity, OpenNats, Register, a_door
 
 
 @pytest.fixture
-async def cloud(nats: EmbeddedNats) -> AsyncIterator[Client]:
+def register() -> Register:
+    """Who may connect."""
+    return Register()
+
+
+@pytest.fixture
+async def known(
+    nats: OpenNats, register: Register, tmp_path: Path
+) -> AsyncIterator[Callable[[str], Identity]]:
+    """Return a function that makes a device known; the door is open to those meanwhile."""
+    async with a_door(nats, register):
+        yield lambda device_id: register.enrol(nats, device_id, tmp_path)
+
+
+@pytest.fixture
+async def cloud(nats: OpenNats) -> AsyncIterator[Client]:
     async with cloud_at(nats) as client:
         yield client
 
 
 @contextlib.asynccontextmanager
-async def cloud_at(server: EmbeddedNats) -> AsyncIterator[Client]:
+async def cloud_at(server: OpenNats) -> AsyncIterator[Client]:
     client = await nats_py.connect(server.url, reconnect_time_wait=0.05, error_cb=ignore)
     try:
         yield client
@@ -39,20 +57,20 @@ async def ignore(_: Exception) -> None:
     """A lost connection is what these tests are about."""
 
 
-def device(server: EmbeddedNats) -> aiomqtt.Client:
+def device(server: EmbeddedNats, who: Identity) -> aiomqtt.Client:
     return aiomqtt.Client(
         server.mqtt_host,
         server.mqtt_port,
-        username=server.device_username,
-        password=server.device_password,
+        identifier=who.device_id,
+        tls_context=who.tls,
         timeout=5,
     )
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[EmbeddedNats]:
+def own(tmp_path: Path) -> Iterator[OpenNats]:
     """A server that a test may kill."""
-    with EmbeddedNats(tmp_path / "data") as server:
+    with OpenNats(tmp_path / "data") as server:
         yield server
 
 
@@ -74,12 +92,15 @@ async def until(condition: Callable[[], bool]) -> None:
     pytest.fail("it did not happen within 10 s")
 
 
+Known = Callable[[str], Identity]
+
+
 @pytest.mark.parametrize(("leaf", "family"), [("up", "s"), ("fact", "f")])
 async def test_what_a_device_sends_arrives_on_its_partition(
-    nats: EmbeddedNats, cloud: Client, leaf: str, family: str
+    nats: OpenNats, cloud: Client, known: Known, leaf: str, family: str
 ) -> None:
     arriving = asyncio.create_task(everything(cloud, f"{family}.*.bike-7"))
-    async with device(nats) as mqtt:
+    async with device(nats, known("bike-7")) as mqtt:
         for payload in (b"one", b"two"):
             await mqtt.publish(f"mc/1/bike-7/{leaf}", payload)
     messages = await arriving
@@ -87,19 +108,22 @@ async def test_what_a_device_sends_arrives_on_its_partition(
     assert len({message.subject for message in messages}) == 1
 
 
-async def test_devices_spread_over_all_partitions(nats: EmbeddedNats, cloud: Client) -> None:
+async def test_devices_spread_over_all_partitions(cloud: Client) -> None:
     arriving = asyncio.create_task(everything(cloud, "s.*.*"))
-    async with device(nats) as mqtt:
-        for number in range(300):
-            await mqtt.publish(f"mc/1/scooter-{number}/up", b"x")
+    await asyncio.sleep(0)
+    for number in range(300):
+        await cloud.publish(f"mc.1.scooter-{number}.up", b"x")
     partitions = {message.subject.split(".")[1] for message in await arriving}
     assert partitions == {str(number) for number in range(PARTITIONS)}
 
 
-async def test_status_goes_up_and_acks_come_down(nats: EmbeddedNats, cloud: Client) -> None:
+async def test_status_goes_up_and_acks_come_down(
+    nats: OpenNats, cloud: Client, known: Known
+) -> None:
     arriving = asyncio.create_task(everything(cloud, "mc.1.bike-7.status"))
-    async with device(nats) as mqtt:
-        await mqtt.subscribe("mc/1/bike-7/ack")
+    async with device(nats, known("bike-7")) as mqtt:
+        for leaf in ("ack", "cmd", "twin"):
+            assert list(await mqtt.subscribe(f"mc/1/bike-7/{leaf}")) == [0]
         await mqtt.publish("mc/1/bike-7/status", b"hello")
         assert [message.data for message in await arriving] == [b"hello"]
         await cloud.publish("mc.1.bike-7.ack", b"thanks")
@@ -108,69 +132,187 @@ async def test_status_goes_up_and_acks_come_down(nats: EmbeddedNats, cloud: Clie
     assert (str(message.topic), message.payload) == ("mc/1/bike-7/ack", b"thanks")
 
 
-@pytest.mark.parametrize("topic", ["mc/1/bike-7/cmd", "mc/1/bike-7/ack", "other/thing"])
-async def test_a_device_cannot_publish_what_only_the_cloud_may(
-    nats: EmbeddedNats, cloud: Client, topic: str
+@pytest.mark.parametrize(
+    ("topic", "refused"),
+    [
+        ("mc/1/bike-7/cmd", "mc.1.bike-7.cmd"),
+        ("mc/1/bike-7/ack", "mc.1.bike-7.ack"),
+        ("mc/1/bike-8/up", "s.*.bike-8"),
+        ("mc/1/bike-8/fact", "f.*.bike-8"),
+        ("mc/1/bike-8/status", "mc.1.bike-8.status"),
+        ("s/3/bike-8", "s.3.bike-8"),
+        ("other/thing", "other.thing"),
+        ("$JS/API/INFO", "$JS.API.INFO"),
+        ("$SYS/REQ/USER/AUTH", "$SYS.REQ.USER.AUTH"),
+    ],
+)
+async def test_a_device_publishes_on_no_topic_but_its_own(
+    nats: OpenNats, cloud: Client, known: Known, topic: str, refused: str
 ) -> None:
-    arriving = asyncio.create_task(everything(cloud, topic.replace("/", ".")))
-    async with device(nats) as mqtt:
+    told_before = len(nats.log_path.read_text())
+    arriving = asyncio.create_task(everything(cloud, refused))
+    async with device(nats, known("bike-7")) as mqtt:
         await mqtt.publish(topic, b"forged")
     assert await arriving == []
-    subject = topic.replace("/", ".")
-    assert f'Publish Violation - Subject "{subject}"' in nats.log_path.read_text()
+    line = f'"bike-7" - Publish Violation - Subject "{refused}"'
+    pattern = re.escape(line).replace(r"\*", "[0-9]+")
+    assert re.search(pattern, nats.log_path.read_text()[told_before:])
 
 
-@pytest.mark.parametrize("topic", ["s/#", "s/+/+", "f/+/+", "mc/1/bike-7/up", "#"])
-async def test_a_device_cannot_listen_to_what_others_send(nats: EmbeddedNats, topic: str) -> None:
-    async with device(nats) as mqtt:
+@pytest.mark.parametrize(
+    "topic",
+    ["s/#", "s/+/+", "f/+/+", "mc/1/bike-7/up", "#", "mc/1/bike-8/cmd", "mc/1/+/cmd", "$SYS/#"],
+)
+async def test_a_device_listens_to_no_topic_but_its_own(
+    nats: OpenNats, known: Known, topic: str
+) -> None:
+    async with device(nats, known("bike-7")) as mqtt:
         codes = await mqtt.subscribe(topic)
     assert list(codes) == [128]
 
 
-async def test_a_device_must_know_the_password(nats: EmbeddedNats) -> None:
-    with pytest.raises(aiomqtt.MqttError):
-        async with aiomqtt.Client(
-            nats.mqtt_host, nats.mqtt_port, username="device", password="wrong", timeout=5
-        ):
+class Impatient(OpenNats):
+    handshake_timeout_s: ClassVar[int] = 1
+
+
+async def test_nobody_connects_when_no_gate_answers(register: Register, tmp_path: Path) -> None:
+    with Impatient(tmp_path / "data") as server:
+        who = register.enrol(server, "bike-7", tmp_path)
+        with pytest.raises(aiomqtt.MqttError):
+            async with device(server, who):
+                pass
+        async with a_door(server, register), device(server, who):
             pass
 
 
-async def test_the_devices_account_is_for_mqtt_alone(nats: EmbeddedNats) -> None:
-    url = nats.url.replace(
-        nats.url.split("@")[0], f"nats://{nats.device_username}:{nats.device_password}"
-    )
-    client = Client()
-    with pytest.raises(Error):
-        await client.connect(url, allow_reconnect=False, error_cb=ignore)
+async def test_a_new_certificate_is_taken_by_the_running_server(
+    own: OpenNats, register: Register, tmp_path: Path
+) -> None:
+    who, pid = register.enrol(own, "bike-7", tmp_path), own.pid
+    assert not own.renew_certificate()
+    async with a_door(own, register), cloud_at(own) as cloud:
+        before = await asyncio.to_thread(shown_by, own, who)
+        (own.folder.path / "pki" / "broker.pem").unlink()
+        assert own.renew_certificate()
+        for _ in range(100):
+            if await asyncio.to_thread(shown_by, own, who) != before:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("the old certificate is still shown")
+        async with device(own, who):
+            assert (own.pid, cloud.stats["reconnects"]) == (pid, 0)
+
+
+def shown_by(server: EmbeddedNats, who: Identity) -> bytes | None:
+    plain = socket.create_connection((server.mqtt_host, server.mqtt_port), 5)
+    with who.tls.wrap_socket(plain, server_hostname=server.mqtt_host) as link:
+        return link.getpeercert(binary_form=True)
+
+
+async def test_without_a_certificate_nobody_gets_as_far_as_mqtt(nats: OpenNats) -> None:
+    context = ssl.create_default_context(cafile=str(nats.ca_file))
+    with pytest.raises((ssl.SSLError, OSError)):
+        await asyncio.to_thread(_first_answer, nats, context)
+
+
+def _first_answer(server: EmbeddedNats, context: ssl.SSLContext) -> bytes:
+    plain = socket.create_connection((server.mqtt_host, server.mqtt_port), 5)
+    with context.wrap_socket(plain, server_hostname=server.mqtt_host) as link:
+        return link.recv(1)
+
+
+async def test_a_stranger_finds_no_door_on_the_nats_side(nats: OpenNats, known: Known) -> None:
+    known("bike-7")
+    for url in (
+        f"nats://127.0.0.1:{nats.ports['port']}",
+        f"nats://ingest:wrong@127.0.0.1:{nats.ports['port']}",
+    ):
+        client = Client()
+        with pytest.raises(Error):
+            await client.connect(url, allow_reconnect=False, error_cb=ignore)
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "may", "may_not"),
+    [
+        ("ingest", "mc.1.bike-7.ack", "mc.1.bike-7.cmd"),
+        ("commands", "mc.1.bike-7.cmd", "mc.1.bike-7.ack"),
+        ("commands", "mc.1.bike-7.twin", "mc.1.bike-7.up"),
+    ],
+)
+async def test_a_cloud_user_publishes_what_is_its_business(
+    nats: OpenNats, cloud: Client, user: str, may: str, may_not: str
+) -> None:
+    arriving = asyncio.create_task(everything(cloud, ">"))
+    client = await nats_py.connect(nats.url_of(user), error_cb=ignore)
+    await client.publish(may_not, b"no")
+    await client.publish(may, b"yes")
+    await client.flush()
+    ours = [message for message in await arriving if message.data in (b"yes", b"no")]
     await client.close()
+    assert [(message.subject, message.data) for message in ours] == [(may, b"yes")]
+
+
+@pytest.mark.parametrize(
+    ("user", "subject", "hears"),
+    [
+        ("ingest", "s.*.*", True),
+        ("ingest", "mc.1.*.status", True),
+        ("ingest", "mc.1.*.cmd", False),
+        ("ingest", ">", False),
+        ("commands", "mc.1.*.cmd", False),
+        ("gate", "s.*.*", False),
+        ("gate", "$SYS.>", False),
+    ],
+)
+async def test_a_cloud_user_hears_what_is_its_business(
+    nats: OpenNats, user: str, subject: str, hears: bool
+) -> None:
+    troubles: list[Exception] = []
+
+    async def note(trouble: Exception) -> None:
+        troubles.append(trouble)
+
+    client = await nats_py.connect(nats.url_of(user), error_cb=note)
+    await client.subscribe(subject)
+    await client.flush()
+    await asyncio.sleep(0.05)
+    await client.close()
+    assert bool(troubles) is not hears
 
 
 async def test_the_largest_payload_passes_and_a_larger_one_is_refused(
-    nats: EmbeddedNats, cloud: Client
+    nats: OpenNats, cloud: Client, known: Known
 ) -> None:
+    who = known("bike-8")
     arriving = asyncio.create_task(everything(cloud, "s.*.bike-8"))
-    async with device(nats) as mqtt:
-        await mqtt.publish(f"mc/1/{'bike-8'}/up", b"x" * MAX_PAYLOAD_BYTES)
+    async with device(nats, who) as mqtt:
+        await mqtt.publish("mc/1/bike-8/up", b"x" * MAX_PAYLOAD_BYTES)
     with contextlib.suppress(aiomqtt.MqttError):
-        async with device(nats) as mqtt:
+        async with device(nats, who) as mqtt:
             await mqtt.publish("mc/1/bike-8/up", b"x" * (MAX_PAYLOAD_BYTES + 2_000))
     assert [len(message.data) for message in await arriving] == [MAX_PAYLOAD_BYTES]
 
 
 async def test_the_longest_device_id_leaves_room_for_the_largest_payload(
-    nats: EmbeddedNats, cloud: Client
+    nats: OpenNats, cloud: Client, known: Known
 ) -> None:
     name = "d" * 36
     arriving = asyncio.create_task(everything(cloud, f"f.*.{name}"))
-    async with device(nats) as mqtt:
+    async with device(nats, known(name)) as mqtt:
         await mqtt.publish(f"mc/1/{name}/fact", b"x" * MAX_PAYLOAD_BYTES)
     assert [len(message.data) for message in await arriving] == [MAX_PAYLOAD_BYTES]
 
 
-async def test_both_sides_come_back_after_a_kill_with_the_store_wiped(own: EmbeddedNats) -> None:
-    async with cloud_at(own) as cloud:
+async def test_both_sides_come_back_after_a_kill_with_the_store_wiped(
+    own: OpenNats, register: Register, tmp_path: Path
+) -> None:
+    who = register.enrol(own, "bike-7", tmp_path)
+    async with a_door(own, register) as door, cloud_at(own) as cloud:
         subscription = await cloud.subscribe("s.*.bike-7")
-        async with device(own) as mqtt:
+        async with device(own, who) as mqtt:
             await mqtt.publish("mc/1/bike-7/up", b"before")
             assert (await subscription.next_msg(timeout=5)).data == b"before"
             ports, pid = own.ports, own.pid
@@ -178,14 +320,14 @@ async def test_both_sides_come_back_after_a_kill_with_the_store_wiped(own: Embed
             with pytest.raises(aiomqtt.MqttError):
                 await asyncio.wait_for(anext(aiter(mqtt.messages)), timeout=10)
         assert (own.ports, own.pid != pid) == (ports, True)
-        async with device(own) as mqtt:
-            await until(lambda: cloud.is_connected)
-            await cloud.flush()
+        await until(lambda: cloud.is_connected and door.client.is_connected)
+        await asyncio.gather(cloud.flush(), door.client.flush())
+        async with device(own, who) as mqtt:
             await mqtt.publish("mc/1/bike-7/up", b"after")
             assert (await subscription.next_msg(timeout=5)).data == b"after"
 
 
-async def test_a_killed_server_is_watched_back_to_life_on_its_ports(own: EmbeddedNats) -> None:
+async def test_a_killed_server_is_watched_back_to_life_on_its_ports(own: OpenNats) -> None:
     own.watch()
     ports, pid = own.ports, own.pid
     own.kill()
@@ -193,8 +335,8 @@ async def test_a_killed_server_is_watched_back_to_life_on_its_ports(own: Embedde
     assert own.ports == ports
 
 
-async def test_a_second_launcher_adopts_the_running_server(own: EmbeddedNats) -> None:
-    second = EmbeddedNats(own.folder.path)
+async def test_a_second_launcher_adopts_the_running_server(own: OpenNats) -> None:
+    second = OpenNats(own.folder.path)
     second.start()
     assert (second.pid, second.url) == (own.pid, own.url)
     second.stop()
@@ -202,10 +344,10 @@ async def test_a_second_launcher_adopts_the_running_server(own: EmbeddedNats) ->
 
 
 def test_a_server_left_by_an_older_configuration_is_replaced(
-    own: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+    own: OpenNats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = EmbeddedNats(own.folder.path)
-    monkeypatch.setattr(newer, "_config", lambda: EmbeddedNats._config(newer) + "\n")
+    newer = OpenNats(own.folder.path)
+    monkeypatch.setattr(newer, "_config", lambda: OpenNats._config(newer) + "\n")
     newer.start()
     assert own.pid is None
     assert newer.pid is not None
@@ -217,12 +359,11 @@ def test_any_folder_name_will_do(tmp_path: Path) -> None:
     with EmbeddedNats(odd) as server:
         assert server.serves()
         assert server.store.is_dir()
-    assert json.loads((odd / "nats" / "nats.conf").read_text())["jetstream"]
+    (config,) = (odd / "nats").glob("*.conf")
+    assert json.loads(config.read_text())["jetstream"]
 
 
-def test_a_stranger_on_our_ports_is_not_taken_for_our_server(
-    own: EmbeddedNats, tmp_path: Path
-) -> None:
+def test_a_stranger_on_our_ports_is_not_taken_for_our_server(own: OpenNats, tmp_path: Path) -> None:
     own.kill()
     stranger = EmbeddedNats(tmp_path / "stranger")
     stranger.folder.choose_ports(stranger.name, own.ports)
@@ -234,7 +375,7 @@ def test_a_stranger_on_our_ports_is_not_taken_for_our_server(
 
 
 async def test_a_death_and_a_new_start_are_one_calm_line(
-    own: EmbeddedNats, caplog: pytest.LogCaptureFixture
+    own: OpenNats, caplog: pytest.LogCaptureFixture
 ) -> None:
     pid = own.pid
     own.watch()
@@ -247,7 +388,7 @@ async def test_a_death_and_a_new_start_are_one_calm_line(
 
 
 async def test_a_server_that_does_not_come_back_is_one_line_an_attempt(
-    own: EmbeddedNats, caplog: pytest.LogCaptureFixture
+    own: OpenNats, caplog: pytest.LogCaptureFixture
 ) -> None:
     own.kill()
     with socket.create_server(("127.0.0.1", own.ports["port"])):

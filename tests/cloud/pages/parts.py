@@ -17,12 +17,14 @@ from cloud.fleet import store as fleet_store
 from cloud.fleet.model import Vehicle
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db, Pool
+from cloud.kit.http import install_problems
 from cloud.kit.scope import DEMO
 from cloud.pages.assets import find_npm
-from cloud.pages.http import mount_static, router
+from cloud.pages.http import install, router
 from cloud.telemetry import store as telemetry_store
 from protocol.messages import Hello
 from protocol.signals import BY_KEY
+from tests.cloud.signed_in import by_role, cookies
 
 VALUES: dict[str, float] = {
     "voltage_v": 39.58,
@@ -45,14 +47,20 @@ def an_app(pool: Pool, clock: Clock) -> FastAPI:
     """An application that holds the pages and nothing else."""
     app = FastAPI(docs_url=None, redoc_url=None)
     app.state.pool, app.state.clock = pool, clock
+    app.state.authenticate = by_role
+    install_problems(app)
     app.include_router(router)
-    mount_static(app)
+    install(app)
     return app
 
 
-def a_browser(app: FastAPI) -> httpx.AsyncClient:
-    """A client that asks the application without a network between."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pages")
+def a_browser(app: FastAPI, role: str = "viewer") -> httpx.AsyncClient:
+    """A client without a network between, of somebody with this role; of nobody when empty."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app),
+        base_url="http://pages",
+        cookies=cookies(role) if role else None,
+    )
 
 
 def in_node(script: str) -> object:

@@ -1,9 +1,11 @@
 """The polling policy, on a link that is a small scripted battery."""
 
+import asyncio
 import dataclasses
 
 from edge.drivers.base import Ask, BatteryReading
-from edge.drivers.jbd_frames import parse_frame
+from edge.drivers.jbd_frames import EVENTS as EVENTS_REGISTER
+from edge.drivers.jbd_frames import READ, parse_frame, request
 from edge.drivers.jbd_uart import JbdDecoder
 from edge.drivers.poller import Poller
 from edge.links.base import LinkDownError
@@ -206,3 +208,44 @@ async def test_any_question_can_be_put() -> None:
     answer = await a_poller(link).ask(Ask(bytes.fromhex("dda50500fffb77"), 5))
     assert answer is not None
     assert answer.data.startswith(b"JBD")
+
+
+class SlowLink(ScriptedLink):
+    """Answers a moment later; notes a question that came before the answer to the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = 0
+        self.overlaps = 0
+
+    async def send(self, data: bytes) -> None:
+        self.overlaps += self.open
+        self.open = 1
+        await super().send(data)
+
+    async def receive(self, timeout_s: float) -> bytes:
+        await asyncio.sleep(0.001)
+        self.open = 0
+        return await super().receive(timeout_s)
+
+
+async def test_questions_of_others_wait_for_the_poll_and_the_poll_for_them() -> None:
+    link = SlowLink()
+    poller = await awake(link)
+    polls = [poller.poll() for _ in range(5)]
+    asks = [poller.ask(Ask(request(READ, EVENTS_REGISTER), EVENTS_REGISTER)) for _ in range(5)]
+    results = await asyncio.gather(*polls, *asks)
+    assert None not in results
+    assert link.overlaps == 0
+
+
+async def test_every_poll_s_reading_is_handed_on() -> None:
+    link = ScriptedLink()
+    poller = await awake(link)
+    seen: list[BatteryReading] = []
+    poller.on_reading = seen.append
+    reading = await poller.poll()
+    link.answers[3] = b""
+    assert await poller.poll() is None
+    assert seen == [reading]
+    assert poller.reading is not None

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cloud.kit.nats import EmbeddedNats
 from edge.clock import ClockOffset, ManualClock, SystemClock
+from edge.identity.keys import FileKeyStore, KeyStore
 from edge.journal import Journal
 from edge.settings import Mqtt
 from edge.uplink.link import ClosedByBrokerError, LinkLostError
-from edge.uplink.mqtt import connect
 from edge.uplink.session import About
 from edge.uplink.uplink import Uplink
 from edge.uplink.voice import AGAIN_S, Voice
@@ -36,7 +35,7 @@ class FlakyBroker:
 
     @asynccontextmanager
     async def connect(
-        self, settings: Mqtt, device_id: str, will: bytes
+        self, settings: Mqtt, device_id: str, will: bytes, keys: KeyStore
     ) -> AsyncIterator["FlakyBroker"]:
         self.asked.append((settings, device_id, will))
         self.greeted.clear()
@@ -49,7 +48,7 @@ class FlakyBroker:
             if len(self.hellos) > self.lives:
                 self.lasting.set()
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> tuple[Leaf, bytes]:
         await self.greeted.wait()
         if len(self.hellos) > self.lives:
             await asyncio.Event().wait()
@@ -63,6 +62,7 @@ async def test_after_a_lost_link_the_uplink_connects_and_says_hello_again(tmp_pa
     uplink = Uplink(
         Mqtt(),
         About("demo-001", "jbd_uart"),
+        keys=FileKeyStore(tmp_path / "identity"),
         journal=journal,
         clock=clock,
         offset=ClockOffset(clock),
@@ -78,15 +78,6 @@ async def test_after_a_lost_link_the_uplink_connects_and_says_hello_again(tmp_pa
     work.cancel()
     await asyncio.wait({work, waits})
     await journal.close()
-
-
-async def test_another_client_with_our_id_is_a_connection_that_the_broker_closed(
-    nats: EmbeddedNats,
-) -> None:
-    mqtt = Mqtt(nats.mqtt_host, nats.mqtt_port, nats.device_username, nats.device_password)
-    async with connect(mqtt, "twin-01", b"") as first, connect(mqtt, "twin-01", b""):
-        with pytest.raises(ClosedByBrokerError, match="the broker closed the connection"):
-            await asyncio.wait_for(first.receive(), 10)
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -5,19 +5,17 @@ import random
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
-from cloud.devices.api import enrol
-from cloud.kit.db import connect
 from cloud.kit.folder import DataFolder
 from cloud.kit.migrations import migrate
 from cloud.kit.nats import EmbeddedNats
 from cloud.kit.postgres import EmbeddedPostgres
+from tests.enrolled import enrol
 from tests.stories.zero_loss.accepted import Accepted
 from tests.stories.zero_loss.evidence import committed_through
 from tests.stories.zero_loss.journals import Held, held
@@ -153,9 +151,13 @@ class Cluster:
     def start_ingest(self) -> None:
         """Start the ingest process against whatever is up."""
         self._committed_at_start = self.committed()
+        broker = self.nats.broker
         environ = {
             "DATABASE_URL": self.dsn,
-            "NATS_URL": self.nats.url,
+            "NATS_URL": broker.ingest_url,
+            "NATS_COMMANDS_URL": broker.commands_url,
+            "NATS_GATE_URL": broker.gate_url or "",
+            "NATS_ISSUER_SEED": broker.issuer_seed,
             "MOBILITY_DATA_DIR": str(self.data_dir),
             "MOBILITY_HTTP": "127.0.0.1:0",
         }
@@ -202,8 +204,7 @@ class Cluster:
         home.mkdir()
         link = links.add((self.nats.mqtt_host, self.nats.mqtt_port))
         port = home / "battery"
-        with connect(self.dsn) as db:
-            enrol(db, device, "jbd_uart", datetime.now(UTC))
+        enrol(self.dsn, self.data_dir, device, home / "identity", battery="jbd_uart")
         config = home / "agent.toml"
         config.write_text(self._configuration(device, link.port, port))
         command = [script("mobility-sim"), "shim", "jbd", "--numbered", "--link", str(port)]
@@ -215,7 +216,6 @@ class Cluster:
         return (
             f'[device]\nid = "{device}"\n'
             f'[mqtt]\nhost = "127.0.0.1"\nport = {mqtt_port}\n'
-            f'username = "{self.nats.device_username}"\npassword = "{self.nats.device_password}"\n'
             f'[battery]\nprotocol = "jbd_uart"\nport = "{battery}"\n'
             '[journal]\npath = "journal.db"\n'
         )

@@ -1,0 +1,108 @@
+"""All SQL about alarms, and about the runs of an agent that clones are told by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from cloud.kit.db import Db
+from cloud.kit.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """One alarm: raised once, seen `times` times, last at `last_at`."""
+
+    id: int
+    device_id: str
+    tenant: str
+    city: str
+    kind: str
+    detail: dict[str, Any]
+    raised_at: datetime
+    times: int
+    last_at: datetime
+    cleared_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BootsRow:
+    """The run a device last spoke of, those before it, and when it was last heard."""
+
+    boot_id: int
+    superseded: tuple[int, ...]
+    last_heard_at: datetime
+
+
+def add_alarm(
+    db: Db, scope: Scope, device_id: str, kind: str, detail: Mapping[str, Any], at: datetime
+) -> bool:
+    """Open an alarm; False when one of the kind is open already."""
+    done = db.execute(
+        "INSERT INTO devices.alarm (device_id, tenant, city, kind, detail, raised_at, last_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (device_id, kind) WHERE cleared_at IS NULL DO NOTHING",
+        (device_id, scope.tenant, scope.city, kind, Jsonb(dict(detail)), at, at),
+    )
+    return done.rowcount == 1
+
+
+def see_again(
+    db: Db,
+    device_id: str,
+    kind: str,
+    detail: Mapping[str, Any],
+    at: datetime,
+    unless_since: datetime,
+) -> None:
+    """Count one more sighting in the open alarm, unless there was one since `unless_since`."""
+    db.execute(
+        "UPDATE devices.alarm SET times = times + 1, last_at = %s, detail = %s"
+        " WHERE device_id = %s AND kind = %s AND cleared_at IS NULL AND last_at <= %s",
+        (at, Jsonb(dict(detail)), device_id, kind, unless_since),
+    )
+
+
+def open_alarms(db: Db, device_ids: Sequence[str] | None) -> list[AlarmRow]:
+    """Return open alarms, newest first."""
+    with db.cursor(row_factory=class_row(AlarmRow)) as cursor:
+        return cursor.execute(
+            "SELECT id, device_id, tenant, city, kind, detail, raised_at, times, last_at,"
+            " cleared_at FROM devices.alarm WHERE cleared_at IS NULL"
+            " AND (%(ids)s::text[] IS NULL OR device_id = ANY(%(ids)s))"
+            " ORDER BY raised_at DESC, id DESC",
+            {"ids": None if device_ids is None else list(device_ids)},
+        ).fetchall()
+
+
+def clear(db: Db, alarm_id: int, at: datetime) -> bool:
+    """Close an open alarm; False when there is none of this id."""
+    done = db.execute(
+        "UPDATE devices.alarm SET cleared_at = %s WHERE id = %s AND cleared_at IS NULL",
+        (at, alarm_id),
+    )
+    return done.rowcount == 1
+
+
+def lock_boots(db: Db, device_ids: Sequence[str]) -> dict[str, BootsRow]:
+    """Return and hold what is known of devices' runs; those never heard are missing."""
+    rows = db.execute(
+        "SELECT device_id, boot_id, superseded_boots, last_heard_at FROM devices.presence"
+        " WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE",
+        (list(device_ids),),
+    )
+    return {
+        device_id: BootsRow(boot_id, tuple(superseded), last_heard_at)
+        for device_id, boot_id, superseded, last_heard_at in rows
+    }
+
+
+def save_superseded(db: Db, device_id: str, superseded: Sequence[int]) -> None:
+    """Keep the runs that are over."""
+    db.execute(
+        "UPDATE devices.presence SET superseded_boots = %s WHERE device_id = %s",
+        (list(superseded), device_id),
+    )

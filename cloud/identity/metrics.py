@@ -1,0 +1,6 @@
+"""What identity counts. Names are part of `/metrics`."""
+
+from prometheus_client import Counter
+
+SIGN_INS = Counter("mobility_sign_ins", "Sign-ins by what became of them", ["outcome"])
+REFRESHES = Counter("mobility_token_refreshes", "Refreshes by what became of them", ["outcome"])

@@ -1,0 +1,1 @@
+"""What the cloud asks for: verified, weighed by local rules, written down, done, answered."""

@@ -1,0 +1,285 @@
+"""The Xiaomi M365's own ESC as the lock: its registers, read and written over the one-wire bus.
+
+The ESC obeys at any speed, so this driver asks it how fast it goes before every lock, and refuses
+by itself: the last line of defence behind the interlock. Its lock is also its only immobiliser.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from edge.controllers.base import DONE, ControllerState, Outcome
+from edge.drivers import m365_frames as wire
+from edge.drivers.m365_frames import EscStatus, Limits, M365Frames
+from edge.links.base import Link, LinkDownError
+from protocol.commands import STANDSTILL_KMH, ArgsError, check_args
+from protocol.controllers import VEHICLE_CONTROLLERS
+
+SILENT_S: Final = 2.0
+REPLY_S: Final = 0.1
+TRIES: Final = 3
+CONFIRM_S: Final = 1.0
+POLL_RIDING_S: Final = 0.5
+POLL_LOCKED_S: Final = 1.0
+SETTINGS_EVERY_S: Final = 10.0
+ECO_LIMIT_KMH: Final = 10
+_WRITE_AGAIN_S: Final = 0.3
+_LOOK_AGAIN_S: Final = 0.02
+_SETTINGS: Final = frozenset({"speed_limit", "lights"})
+_KINDS: Final = VEHICLE_CONTROLLERS["m365_serial"].capabilities
+_MOVING: Final = Outcome("refused", "moving")
+_UNSUPPORTED: Final = Outcome("refused", "unsupported")
+_NO_ANSWER: Final = Outcome("failed", "no_answer")
+_NOT_CONFIRMED: Final = Outcome("failed", "not_confirmed")
+
+_log = logging.getLogger(__name__)
+
+_Words = tuple[tuple[int, int], ...]
+_LOCK: Final[_Words] = ((wire.LOCK, 1),)
+_UNLOCK: Final[_Words] = ((wire.UNLOCK, 1),)
+
+
+class M365:
+    """A `VehicleController`. It alone uses the line, and one question at a time."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        reply_s: float = REPLY_S,
+        confirm_s: float = CONFIRM_S,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.on_change: Callable[[ControllerState], None] | None = None
+        self.trouble: str | None = None
+        self._link = link
+        self._frames = M365Frames()
+        self._reply_s = reply_s
+        self._confirm_s = confirm_s
+        self._now_s = now_s
+        self._state: ControllerState | None = None
+        self._settings_due_s = float("-inf")
+        self._line = asyncio.Lock()
+        self._order = asyncio.Lock()
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the stock ESC can do."""
+        return _KINDS
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Good frames, skipped bytes, and bad frames as `bad_<reason>`, since start."""
+        counted = self._frames.counters
+        bad = {f"bad_{reason}": count for reason, count in counted.bad.items()}
+        return {"frames": counted.frames, "skipped_bytes": counted.skipped_bytes, **bad}
+
+    async def run(self) -> None:
+        """Poll until cancelled, then give the port back; a lost port is opened again."""
+        try:
+            while True:
+                try:
+                    await self._poll()
+                    self.trouble = None
+                except LinkDownError as trouble:
+                    self._lost(str(trouble))
+                await asyncio.sleep(self._pause_s())
+        finally:
+            await self._link.close()
+
+    def seen(self) -> ControllerState | None:
+        """The ESC's newest word; None when there was none for 2 s."""
+        state = self._state
+        if state is None or self._now_s() - state.seen_at_s > SILENT_S:
+            return None
+        return state
+
+    def is_so(self, kind: str, args: Mapping[str, Any]) -> bool | None:
+        """Whether the ESC's newest word shows what `kind` wants; None when nobody knows."""
+        state = self.seen()
+        return _shows(state, kind, args) if state is not None else None
+
+    async def perform(self, kind: str, args: Mapping[str, Any]) -> Outcome:
+        """Write it and wait until the registers say so. One at a time; later ones wait."""
+        if kind not in _KINDS:
+            return _UNSUPPORTED
+        try:
+            words = _words(kind, check_args(kind, args))
+        except ArgsError:
+            return Outcome("refused", "bad_args")
+        if words is None:
+            return _UNSUPPORTED
+        return await self._obeyed(kind, args, words)
+
+    async def lights(self, *, on: bool) -> Outcome:
+        """Switch the tail light."""
+        words = ((wire.TAIL_LIGHT, wire.TAIL_LIGHT_ON if on else 0),)
+        return await self._obeyed("lights", {"on": on}, words)
+
+    async def _obeyed(self, kind: str, args: Mapping[str, Any], words: _Words) -> Outcome:
+        async with self._order:
+            try:
+                return await self._carry_out(kind, args, words)
+            except LinkDownError as trouble:
+                self._lost(str(trouble))
+                return _NO_ANSWER
+
+    async def _carry_out(self, kind: str, args: Mapping[str, Any], words: _Words) -> Outcome:
+        """Write the words and look until they show. A noisy line loses some: then write again."""
+        loop = asyncio.get_running_loop()
+        until_s, write_at_s = loop.time() + self._confirm_s, float("-inf")
+        look = self._read_settings if kind in _SETTINGS else self._read_status
+        wrote = answered = False
+        while not wrote or loop.time() < until_s:
+            if loop.time() >= write_at_s:
+                refusal = await self._write(words)
+                if refusal == _MOVING or (refusal and not wrote):
+                    return refusal
+                wrote, write_at_s = True, loop.time() + _WRITE_AGAIN_S
+            if await look():
+                answered = True
+                if self._state is not None and _shows(self._state, kind, args):
+                    return DONE
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return _NOT_CONFIRMED if answered else _NO_ANSWER
+
+    async def _write(self, words: _Words) -> Outcome | None:
+        """Write the words; return why not. A lock is written only behind the ESC's word it stands.
+
+        The line is held in between, so that the word is milliseconds old.
+        """
+        async with self._line:
+            if words == _LOCK:
+                status = self._take_status(await self._ask(wire.STATUS, wire.STATUS_BYTES))
+                if status is None:
+                    return _NO_ANSWER
+                if abs(status.speed_kmh) > STANDSTILL_KMH:
+                    return _MOVING
+            for register, value in words:
+                await self._link.send(wire.write(register, value))
+        return None
+
+    async def _poll(self) -> None:
+        if await self._read_status() and self._now_s() >= self._settings_due_s:
+            await self._read_settings()
+            self._settings_due_s = self._now_s() + SETTINGS_EVERY_S
+
+    def _pause_s(self) -> float:
+        state = self.seen()
+        rests = state is not None and bool(state.locked) and not state.speed_kmh
+        return POLL_LOCKED_S if rests else POLL_RIDING_S
+
+    async def _read_status(self) -> bool:
+        async with self._line:
+            data = await self._ask(wire.STATUS, wire.STATUS_BYTES)
+        return self._take_status(data) is not None
+
+    def _take_status(self, data: bytes | None) -> EscStatus | None:
+        status = wire.read_status(data or b"")
+        if status is not None:
+            self._take(
+                locked=status.locked,
+                immobilised=status.locked,
+                speed_kmh=status.speed_kmh,
+                speed_mode=status.mode,
+            )
+        return status
+
+    async def _read_settings(self) -> bool:
+        """Read limits and light; what an ESC does not have stays unknown."""
+        async with self._line:
+            limits = wire.read_limits(await self._ask(wire.LIMIT_ON, wire.LIMITS_BYTES) or b"")
+            light = await self._ask(wire.TAIL_LIGHT, 2)
+        self._take(
+            speed_limit_kmh=_limit_kmh(limits) if limits else None,
+            lights=any(light) if light else None,
+        )
+        return limits is not None or light is not None
+
+    def _take(self, **said: Any) -> None:  # noqa: ANN401 - fields of ControllerState
+        """Note what the ESC said. Settings alone are no proof that speed and lock are fresh."""
+        before = self._state
+        fresh = "speed_kmh" in said
+        if before is None and not fresh:
+            return
+        seen_at_s = self._now_s() if fresh or before is None else before.seen_at_s
+        base = before or ControllerState(seen_at_s=seen_at_s)
+        self._state = replace(base, **said, seen_at_s=seen_at_s)
+        changed = before is None or replace(before, seen_at_s=seen_at_s) != self._state
+        if changed and self.on_change is not None:
+            self.on_change(self._state)
+
+    async def _ask(self, register: int, size: int) -> bytes | None:
+        """Read `size` bytes from a register on; None when no try was answered. Hold the line."""
+        for _ in range(TRIES):
+            self._link.drain()
+            self._frames.reset()
+            await self._link.send(wire.read(register, size))
+            data = await self._reply(register)
+            if data is not None and len(data) == size:
+                return data
+        return None
+
+    async def _reply(self, register: int) -> bytes | None:
+        """Wait for the ESC's answer. Our own bytes come back first: their address is not its."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._reply_s
+        while (left_s := until_s - loop.time()) > 0:
+            heard = await self._link.receive(left_s)
+            for frame in self._frames.feed(heard) if heard else self._frames.line_quiet():
+                if frame[:3] == (wire.FROM_ESC, wire.READ, register):
+                    return frame.data
+        for frame in self._frames.line_quiet():
+            if frame[:3] == (wire.FROM_ESC, wire.READ, register):
+                return frame.data
+        return None
+
+    def _lost(self, trouble: str) -> None:
+        if self.trouble is None:
+            _log.warning("%s", trouble)
+        self.trouble = trouble
+
+
+def _words(kind: str, args: Mapping[str, Any]) -> _Words | None:
+    """Return what to write where for a command; None for a mode that the ESC does not have."""
+    if kind == "lock" or (kind == "immobilise" and args["on"]):
+        return _LOCK
+    if kind in ("unlock", "immobilise"):
+        return _UNLOCK
+    if kind == "speed_mode":
+        mode = args["mode"]
+        return ((wire.MODE, wire.MODES.index(mode)),) if mode in wire.MODES else None
+    return _limit_words(args["kmh"])
+
+
+def _limit_words(kmh: int | None) -> _Words:
+    """A limit holds in every mode; eco stays as slow as it was delivered."""
+    if kmh is None:
+        return ((wire.LIMIT_ON, 0),)
+    return (
+        (wire.LIMIT, kmh * 1000),
+        (wire.ECO_LIMIT, min(kmh, ECO_LIMIT_KMH) * 1000),
+        (wire.LIMIT_ON, 1),
+    )
+
+
+def _limit_kmh(limits: Limits) -> float:
+    """The fastest that any limited mode allows; 0 = no limit."""
+    return max(limits.normal_kmh, limits.eco_kmh) if limits.on else 0.0
+
+
+def _shows(state: ControllerState, kind: str, args: Mapping[str, Any]) -> bool | None:
+    """Whether the registers show what `kind` wants; None when they do not say."""
+    wants = {
+        "lock": (state.locked, True),
+        "unlock": (state.locked, False),
+        "immobilise": (state.immobilised, args.get("on")),
+        "speed_mode": (state.speed_mode, args.get("mode")),
+        "speed_limit": (state.speed_limit_kmh, args.get("kmh") or 0),
+        "lights": (state.lights, args.get("on")),
+    }
+    said, wanted = wants.get(kind, (None, None))
+    return None if said is None else said == wanted

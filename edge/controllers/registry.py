@@ -1,0 +1,69 @@
+"""The list of everything that can lock a vehicle. No import magic."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge.controllers.base import VehicleController
+from edge.controllers.jbd_fet import JbdFet
+from edge.controllers.lock_unit import LockUnit
+from edge.controllers.m365 import M365
+from edge.drivers import m365_frames
+from edge.drivers.lock_unit_frames import BAUD
+from edge.drivers.poller import Poller
+from edge.links.opening import open_link
+
+
+class ControllerError(ValueError):
+    """The configuration names a controller that cannot be built; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the vehicle has: a serial port for the controller, and the battery's poller."""
+
+    port: str | None = None
+    poller: Poller | None = None
+    battery: str | None = None
+
+
+def _lock_unit(fitted: Fitted) -> VehicleController:
+    return LockUnit(open_link(_port("lock_unit", fitted), baud=BAUD))
+
+
+def _m365(fitted: Fitted) -> VehicleController:
+    return M365(open_link(_port("m365_serial", fitted), baud=m365_frames.BAUD))
+
+
+def _jbd_fet(fitted: Fitted) -> VehicleController:
+    if fitted.poller is None or fitted.battery != "jbd_uart":
+        raise ControllerError(
+            "The controller jbd_fet switches a jbd_uart battery; set [battery] protocol to that."
+        )
+    return JbdFet(fitted.poller)
+
+
+CONTROLLERS: dict[str, Callable[[Fitted], VehicleController]] = {
+    "lock_unit": _lock_unit,
+    "jbd_fet": _jbd_fet,
+    "m365_serial": _m365,
+}
+
+
+def build_controller(name: str, fitted: Fitted) -> VehicleController:
+    """Return the controller of a protocol. Raises ControllerError.
+
+    A serial port is opened by its `run`, which gives it back at the end.
+    """
+    build = CONTROLLERS.get(name)
+    if build is None:
+        known = ", ".join(CONTROLLERS)
+        raise ControllerError(f"No controller {name!r}; the known ones are: {known}.")
+    return build(fitted)
+
+
+def _port(name: str, fitted: Fitted) -> str:
+    if not fitted.port:
+        raise ControllerError(
+            f"The controller {name} needs its serial line: set [controller] port."
+        )
+    return fitted.port
