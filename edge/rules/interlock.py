@@ -1,5 +1,6 @@
 """Whether the vehicle stands still enough to lock it. Pure; speeds are km/h, times monotonic."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -23,11 +24,15 @@ Verdict = Literal["moving"] | None
 
 
 def fastest(speeds: Iterable[Speed | None], now_s: float) -> Speed | None:
-    """Return the fastest word that is still fresh; rolling backwards is moving too."""
+    """Return the fastest word that is still fresh; rolling backwards is moving too.
+
+    What is no number says nothing, and must not stand before what is one.
+    """
     fresh = [
         speed
         for speed in speeds
         if speed is not None
+        and math.isfinite(speed.kmh)
         and now_s - speed.seen_at_s <= FRESH_S.get(speed.source, FRESH_OTHERS_S)
     ]
     return max(fresh, key=lambda speed: abs(speed.kmh), default=None)

@@ -1,5 +1,7 @@
 """The interlock: nothing locks what moves, whoever of the sensors noticed."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,10 @@ def gnss(kmh: float, age_s: float = 0.0) -> Speed:
         ([None, None], False, None),
         ([None, None], True, "moving"),
         ([wheel(0, age_s=9)], True, "moving"),
+        ([wheel(math.nan), gnss(20)], False, "moving"),
+        ([gnss(20), wheel(math.nan)], False, "moving"),
+        ([wheel(math.nan)], True, "moving"),
+        ([wheel(math.nan)], False, None),
     ],
 )
 def test_whichever_is_faster_decides_and_the_draw_when_nobody_knows(
@@ -48,7 +54,7 @@ def test_the_fastest_fresh_word_is_named() -> None:
 
 SPEEDS = st.builds(
     Speed,
-    st.floats(-60, 60),
+    st.floats(-60, 60) | st.just(math.nan),
     st.floats(NOW - 10, NOW),
     st.sampled_from(["controller", "gnss"]),
 )
