@@ -73,9 +73,7 @@ class M365:
     @property
     def counters(self) -> dict[str, int]:
         """Good frames, skipped bytes, and bad frames as `bad_<reason>`, since start."""
-        counted = self._frames.counters
-        bad = {f"bad_{reason}": count for reason, count in counted.bad.items()}
-        return {"frames": counted.frames, "skipped_bytes": counted.skipped_bytes, **bad}
+        return self._frames.counters.by_name()
 
     async def run(self) -> None:
         """Poll until cancelled, then give the port back; a lost port is opened again."""

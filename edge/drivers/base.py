@@ -1,10 +1,11 @@
 """What every driver gives: a normalised reading, its polling policy, and a decoder."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from protocol.signals import BY_KEY, Signal
 
@@ -196,6 +197,41 @@ class WireCounters:
     frames: int = 0
     bad: Counter[str] = field(default_factory=Counter)
     skipped_bytes: int = 0
+
+    def by_name(self) -> dict[str, int]:
+        """Return all of them by name, bad frames as `bad_<reason>`."""
+        bad = {f"bad_{reason}": count for reason, count in self.bad.items()}
+        return {**bad, "frames": self.frames, "skipped_bytes": self.skipped_bytes}
+
+
+FrameT = TypeVar("FrameT")
+
+
+class FrameStream(ABC, Generic[FrameT]):
+    """Finds frames in a stream of bytes, at most one unfinished frame in memory."""
+
+    def __init__(self) -> None:
+        self.counters = WireCounters()
+        self._pending = b""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> list[FrameT]:
+        """Take bytes in any slicing and return the frames they complete. Never raises."""
+
+    def line_quiet(self) -> list[FrameT]:
+        """Say that no more bytes follow: give up an unfinished frame, keep those inside it."""
+        frames: list[FrameT] = []
+        if self._pending:
+            self.counters.bad["length"] += 1
+        while self._pending:
+            self.counters.skipped_bytes += 1
+            rest, self._pending = self._pending[1:], b""
+            frames += self.feed(rest)
+        return frames
+
+    def reset(self) -> None:
+        """Forget an unfinished frame."""
+        self._pending = b""
 
 
 class Decoder(Protocol):

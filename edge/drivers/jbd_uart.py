@@ -13,8 +13,8 @@ from edge.drivers.base import (
     Explained,
     Frame,
     FrameError,
+    FrameStream,
     PollPolicy,
-    WireCounters,
 )
 from edge.drivers.jbd_frames import (
     BASIC,
@@ -95,7 +95,7 @@ def _ask(register: int) -> Ask:
     return Ask(request(READ, register), register)
 
 
-class JbdDecoder:
+class JbdDecoder(FrameStream[Frame]):
     """Finds JBD frames in a stream and keeps the newest of each kind."""
 
     policy: ClassVar[PollPolicy] = PollPolicy(
@@ -107,8 +107,7 @@ class JbdDecoder:
     )
 
     def __init__(self) -> None:
-        self.counters = WireCounters()
-        self._pending = b""
+        super().__init__()
         self._basic: bytes | None = None
         self._cells: tuple[float, ...] | None = None
         self._about: dict[str, Any] = {}
@@ -136,21 +135,6 @@ class JbdDecoder:
                 self._pending = stream[at:]
                 return frames
             at += self._take(stream[at : at + size], frames)
-
-    def line_quiet(self) -> list[Frame]:
-        """Say that no more bytes follow: give up an unfinished frame, keep those inside it."""
-        frames: list[Frame] = []
-        if self._pending:
-            self.counters.bad["length"] += 1
-        while self._pending:
-            self.counters.skipped_bytes += 1
-            rest, self._pending = self._pending[1:], b""
-            frames += self.feed(rest)
-        return frames
-
-    def reset(self) -> None:
-        """Forget an unfinished frame."""
-        self._pending = b""
 
     def forget_details(self) -> None:
         """Forget the cell voltages: they may be those of a pack that is gone."""

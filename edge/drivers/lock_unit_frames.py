@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from edge.drivers.base import WireCounters
+from edge.drivers.base import FrameStream
 
 BAUD: Final = 115_200
 VERSION: Final = 1
@@ -166,12 +166,8 @@ def read_reply(frame: LockFrame) -> Reply | None:
     return Reply(frame.payload[0], reason)
 
 
-class LockFrames:
-    """Finds frames in a stream of bytes, at most one unfinished frame in memory."""
-
-    def __init__(self) -> None:
-        self.counters = WireCounters()
-        self._pending = b""
+class LockFrames(FrameStream[LockFrame]):
+    """Finds frames in a stream of bytes."""
 
     def feed(self, data: bytes) -> list[LockFrame]:
         """Take bytes in any slicing and return the frames they complete. Never raises."""
@@ -192,21 +188,6 @@ class LockFrames:
             at = len(stream)
         self._pending = stream[at:]
         return frames
-
-    def line_quiet(self) -> list[LockFrame]:
-        """Say that no more bytes follow: give up an unfinished frame, keep those inside it."""
-        frames: list[LockFrame] = []
-        if self._pending:
-            self.counters.bad["length"] += 1
-        while self._pending:
-            self.counters.skipped_bytes += 1
-            rest, self._pending = self._pending[1:], b""
-            frames += self.feed(rest)
-        return frames
-
-    def reset(self) -> None:
-        """Forget an unfinished frame."""
-        self._pending = b""
 
     def _take(self, candidate: bytes, length: int, frames: list[LockFrame]) -> int:
         """Read one candidate; return how far to go on: over the frame, or over one byte."""

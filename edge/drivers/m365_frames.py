@@ -11,7 +11,7 @@ from replies by ADDR.
 import struct
 from typing import Final, NamedTuple
 
-from edge.drivers.base import FrameError, WireCounters
+from edge.drivers.base import FrameError, FrameStream
 
 BAUD: Final = 115_200
 START: Final = b"\x55\xaa"
@@ -145,12 +145,8 @@ def read_limits(data: bytes) -> Limits | None:
     return Limits(bool(on), normal / 1000, eco / 1000)
 
 
-class M365Frames:
-    """Finds frames in a stream of bytes, at most one unfinished frame in memory."""
-
-    def __init__(self) -> None:
-        self.counters = WireCounters()
-        self._pending = b""
+class M365Frames(FrameStream[M365Frame]):
+    """Finds frames in a stream of bytes."""
 
     def feed(self, data: bytes) -> list[M365Frame]:
         """Take bytes in any slicing and return the frames they complete. Never raises."""
@@ -164,21 +160,6 @@ class M365Frames:
             at += self._take(stream[at : at + size], frames)
         self._pending = stream[at:]
         return frames
-
-    def line_quiet(self) -> list[M365Frame]:
-        """Say that no more bytes follow: give up an unfinished frame, keep those inside it."""
-        frames: list[M365Frame] = []
-        if self._pending:
-            self.counters.bad["length"] += 1
-        while self._pending:
-            self.counters.skipped_bytes += 1
-            rest, self._pending = self._pending[1:], b""
-            frames += self.feed(rest)
-        return frames
-
-    def reset(self) -> None:
-        """Forget an unfinished frame."""
-        self._pending = b""
 
     def _take(self, candidate: bytes, frames: list[M365Frame]) -> int:
         """Read one candidate; return how far to go on: over the frame, or over one byte."""

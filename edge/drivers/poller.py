@@ -65,14 +65,7 @@ class Poller:
     @property
     def counters(self) -> dict[str, int]:
         """Cycles, misses, time-outs, retries … and bad frames as `bad_<reason>`, since start."""
-        wire = self._decoder.counters
-        bad = {f"bad_{reason}": count for reason, count in wire.bad.items()}
-        return {
-            **self._counts,
-            **bad,
-            "frames": wire.frames,
-            "skipped_bytes": wire.skipped_bytes,
-        }
+        return {**self._counts, **self._decoder.counters.by_name()}
 
     @property
     def about(self) -> Mapping[str, Any]:
