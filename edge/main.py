@@ -16,6 +16,8 @@ from edge.controllers.jbd_fet import JbdFet
 from edge.controllers.registry import Fitted, build_controller
 from edge.drivers.poller import Poller
 from edge.drivers.registry import serial_decoder
+from edge.gnss import Gnss
+from edge.gnss.receiver import BAUD as GNSS_BAUD
 from edge.identity.enrol import Enroller
 from edge.identity.keys import FileKeyStore
 from edge.journal import Journal
@@ -68,7 +70,9 @@ def _assembled(
         record=journal.append_fact,
     )
     controller = _controller(settings, poller)
-    senses = Senses(clock, controller)
+    gnss = settings.gnss
+    receiver = Gnss(open_link(gnss.port, baud=GNSS_BAUD)) if gnss is not None else None
+    senses = Senses(clock, controller, receiver)
     remote = build_remote(
         device_id,
         journal,

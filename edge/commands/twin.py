@@ -116,15 +116,21 @@ class TwinKeeper:
     async def enforce(self) -> None:
         """Do at the actuators what a stored twin says, as soon as they speak; never loosen it."""
         twin = self.twin
+        if self._actuators.controller is None:
+            return
         while twin is not None and twin is self.twin:
             state = self._actuators.seen()
-            left = [step for step in stricter(twin, state) if self._can(step.kind)]
-            if state is not None and not left:
+            left = stricter(twin, state)
+            if not left:
                 return
-            for step in left if state is not None else ():
-                if self._forbids(step.kind, step.args) is None:
-                    await self._perform(step.kind, step.args)
+            if state is not None:
+                await self._try(left)
             await asyncio.sleep(TRY_AGAIN_S)
+
+    async def _try(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if self._can(step.kind) and self._forbids(step.kind, step.args) is None:
+                await self._perform(step.kind, step.args)
 
     async def _not_believed(self, envelope: bytes, distrust: NotBelievedError) -> None:
         if distrust.reason == "bad_document":

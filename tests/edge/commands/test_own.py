@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge.agent import Agent
@@ -17,6 +18,7 @@ from edge.settings import (
     Battery,
     Controller,
     Device,
+    Gnss,
     Identity,
     Intervals,
     JournalFile,
@@ -133,6 +135,29 @@ async def test_a_rolling_vehicle_is_not_locked_and_its_agent_rides(tmp_path: Pat
         unit.set({"speed_kmh": 0.0})
         await until(lambda: agent.senses.speed_kmh == 0.0)
         assert await obeyed(agent, "lock") == ("done", "")
+
+
+async def test_a_vehicle_that_is_carried_off_is_not_locked_and_says_where_it_is(
+    tmp_path: Path,
+) -> None:
+    receiver = build_shim("gnss")
+    receiver.set({"speed_kmh": 18.0})
+    fitted = msgspec.structs.replace(told(tmp_path), gnss=Gnss(str(tmp_path / "gnss")))
+    async with (
+        shims(tmp_path),
+        serve(receiver, link_path=tmp_path / "gnss"),
+        opened(fitted) as agent,
+    ):
+        work = asyncio.create_task(agent.run())
+        await until(lambda: agent.state == "riding")
+        assert await obeyed(agent, "lock") == ("refused", "moving")
+        assert await obeyed(agent, "read_now") == ("done", "")
+        work.cancel()
+        await asyncio.wait({work})
+    newest = [*readings(tmp_path / "j.db")][-1].values
+    assert newest[BY_KEY["latitude_deg"].id] == pytest.approx(52_520_000, abs=5_000)
+    assert newest[BY_KEY["speed_kmh"].id] == 0
+    assert newest[BY_KEY["soc_pct"].id]
 
 
 async def test_reading_now_does_not_wait_for_the_pace(tmp_path: Path) -> None:

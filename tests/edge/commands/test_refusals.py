@@ -11,6 +11,7 @@ from edge.controllers.base import Outcome
 from protocol.segment import Lane
 from protocol.signing import COMMAND_TYPE, TWIN_TYPE
 from tests.edge.commands.parts import NOW_MS, FakeLock, TestSigner, a_vehicle, until
+from tests.edge.journal.opening import a_full_disk
 
 SIGNER, STRANGER = TestSigner(), TestSigner()
 KEYS = [SIGNER.public]
@@ -178,6 +179,22 @@ async def test_turning_the_clock_back_does_not_make_an_old_command_good(tmp_path
     async with a_vehicle(tmp_path / "j.db", KEYS, clock=clock, lock=lock, boot_id=2) as vehicle:
         await vehicle.command(old)
         assert (await vehicle.result())["reason"] == "expired"
+        await vehicle.command(SIGNER.command("unlock"))
+        assert (await vehicle.result())["state"] == "done"
+
+
+async def test_what_cannot_be_written_down_is_not_done(tmp_path: Path) -> None:
+    unlock = SIGNER.command("unlock")
+    async with a_vehicle(tmp_path / "j.db", KEYS) as vehicle:
+        with a_full_disk():
+            await vehicle.command(unlock)
+            await vehicle.quiet()
+            await vehicle.command(unlock)
+        await vehicle.journal.flush()
+        await vehicle.command(unlock)
+        told = await vehicle.facts("command.result")
+        assert [(one["state"], one["reason"]) for one in told] == [("failed", "error")]
+        assert not vehicle.lock.moved
         await vehicle.command(SIGNER.command("unlock"))
         assert (await vehicle.result())["state"] == "done"
 

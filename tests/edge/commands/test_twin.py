@@ -1,6 +1,5 @@
 """The desired twin: whole or not at all, newest word only, in force again after a restart."""
 
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tests.edge.commands.parts import (
     a_vehicle,
     until,
 )
+from tests.edge.journal.opening import a_full_disk
 
 SIGNER, NEXT = TestSigner(), TestSigner("k2")
 KEYS = [SIGNER.public]
@@ -177,12 +177,8 @@ async def test_a_twin_that_fails_halfway_is_put_back(tmp_path: Path) -> None:
 async def test_a_disk_that_refuses_leaves_the_old_twin_in_force(tmp_path: Path) -> None:
     async with a_vehicle(tmp_path / "j.db", KEYS) as vehicle:
         await vehicle.twin(SIGNER.twin(1, speed_limit_kmh=25))
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
-        try:
+        with a_full_disk():
             await vehicle.twin(SIGNER.twin(2, speed_limit_kmh=10))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert vehicle.lock.limit_kmh == 25
         await vehicle.journal.flush()
         assert await applied(vehicle) == [1]

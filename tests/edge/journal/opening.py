@@ -1,7 +1,8 @@
 """Builders for journal tests."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from edge.clock import ManualClock
@@ -52,3 +53,14 @@ async def sealed(journal: Journal, lane: Lane = Lane.SIGNAL) -> list[Sealed]:
 def numbers(found: list[Segment]) -> list[int | None]:
     """The voltages of all readings, which `fill` made their numbers."""
     return [value for one in found if one.signals for value in one.signals.columns[1]]
+
+
+@contextmanager
+def a_full_disk() -> Iterator[None]:
+    """The operating system refuses every write to a file that grows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

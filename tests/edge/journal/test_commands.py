@@ -1,12 +1,11 @@
 """Commands and twins in the journal: durable before they count, ended and told in one."""
 
 import dataclasses
-import resource
 import shutil
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from edge.journal.book import CommandBook
 from edge.journal.commands import KEPT_COMMANDS, KEPT_MS, CommandRecord, CommandTables, KeptTwin
 from edge.journal.schema import MIGRATIONS
 from protocol.segment import Lane
-from tests.edge.journal.opening import START_MS, a_journal, segments
+from tests.edge.journal.opening import START_MS, a_full_disk, a_journal, segments
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 DAY_MS = 86_400_000
@@ -41,16 +40,6 @@ def a_record(**more: Any) -> CommandRecord:
 async def a_book(path: Path) -> AsyncIterator[tuple[Journal, CommandBook]]:
     async with a_journal(path) as journal:
         yield journal, CommandBook(journal, ManualClock(START_MS))
-
-
-@contextmanager
-def a_full_disk() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def copied(path: Path, to: Path) -> Path:

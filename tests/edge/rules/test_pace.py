@@ -24,6 +24,22 @@ def test_fixed_intervals_hold_in_every_state_and_record_every_poll() -> None:
     assert {pace_of(told, state) for state in VehicleState} == {Pace(1.0, 0.0, 1.0, 1.0)}
 
 
+def test_what_the_cloud_wishes_wins_over_the_configuration() -> None:
+    fixed = Intervals(poll_s=1.0, flush_s=1.0, seal_s=1.0)
+    wished = {"poll_parked_s": 20.0, "journal_parked_s": 40.0, "seal_riding_s": 5.0}
+    assert pace_of(fixed, VehicleState.PARKED, wished) == Pace(20.0, 40.0, 1.0, 1.0)
+    assert pace_of(fixed, VehicleState.RIDING, wished) == Pace(1.0, 0.0, 1.0, 5.0)
+    assert pace_of(Intervals(), VehicleState.CHARGING, wished) == Pace(10.0, 0.0, 30.0, 60.0)
+
+
+def test_while_somebody_watches_nothing_takes_longer_than_a_second() -> None:
+    assert {pace_of(Intervals(), state, live=True) for state in VehicleState} == {
+        Pace(1.0, 0.0, 1.0, 1.0)
+    }
+    quick = {"poll_riding_s": 0.2}
+    assert pace_of(Intervals(), VehicleState.RIDING, quick, live=True).poll_s == 0.2
+
+
 def commits(pace: Pace, seconds: int, *, every_s: int) -> list[tuple[int, str]]:
     """What is due when, with a reading every `every_s`, after the first segment."""
     due = Commits()

@@ -45,3 +45,22 @@ def test_a_red_light_is_not_the_end_of_a_ride() -> None:
 def test_half_a_minute_without_a_draw_is_the_end_of_a_ride() -> None:
     assert after(-5.0, *[0.0] * round(STOP_S)).state is PARKED
     assert after(-5.0, *[2.0] * round(STOP_S)).state is CHARGING
+
+
+@pytest.mark.parametrize("speed_kmh", [4.0, -4.0])
+def test_what_rolls_is_ridden_whatever_the_battery_says(speed_kmh: float) -> None:
+    for current_a in (None, 0.0, 3.0):
+        assert next_motion(Motion(), current_a, 0.0, speed_kmh).state is RIDING
+
+
+def test_a_wheel_at_rest_ends_a_ride_like_a_motor_at_rest() -> None:
+    riding = next_motion(Motion(), None, 0.0, 12.0)
+    assert next_motion(riding, None, STOP_S - 1, 0.0).state is RIDING
+    assert next_motion(riding, None, STOP_S, 0.0).state is PARKED
+    assert next_motion(riding, 2.0, STOP_S, 0.0).state is CHARGING
+    assert next_motion(riding, None, STOP_S, None).state is RIDING
+
+
+def test_a_wheel_at_rest_says_nothing_about_charging() -> None:
+    charging = next_motion(Motion(), 2.0, 0.0, 0.0)
+    assert next_motion(charging, None, 1.0, 0.0).state is CHARGING
