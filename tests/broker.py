@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,7 +22,7 @@ from cloud.devices.link import connect_link
 from cloud.devices.refusals import Refusals
 from cloud.devices.store.certificates import CertificateRow
 from cloud.kit.clock import SystemClock
-from cloud.kit.nats import GATE_INBOX, EmbeddedNats
+from cloud.kit.nats import GATE_INBOX, Broker, EmbeddedNats
 from cloud.kit.ports.authority import FileAuthority, Issued
 from tests.certificates import csr_for
 
@@ -130,8 +130,15 @@ class Door:
     refusals: Refusals
 
 
+class HasBroker(Protocol):
+    """A server that can say how to reach it."""
+
+    @property
+    def broker(self) -> Broker: ...
+
+
 @contextlib.asynccontextmanager
-async def a_door(server: EmbeddedNats, register: Register) -> AsyncIterator[Door]:
+async def a_door(server: HasBroker, register: Register) -> AsyncIterator[Door]:
     """Let in who is in the register, for as long as the test runs."""
     refusals = Refusals()
     broker = server.broker
@@ -163,11 +170,16 @@ def connect_packet(client_id: str, *, keepalive_s: int = 60) -> bytes:
 
 
 def raw_connection(
-    place: tuple[str, int], tls: ssl.SSLContext, client_id: str, *, timeout_s: float = 20
+    place: tuple[str, int],
+    tls: ssl.SSLContext,
+    client_id: str,
+    *,
+    keepalive_s: int = 60,
+    timeout_s: float = 20,
 ) -> tuple[ssl.SSLSocket, bytes]:
     """Connect with sockets alone; return the link and what the broker said first."""
     plain = socket.create_connection(place, timeout_s)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link = tls.wrap_socket(plain, server_hostname=place[0])
-    link.sendall(connect_packet(client_id))
+    link.sendall(connect_packet(client_id, keepalive_s=keepalive_s))
     return link, link.recv(4)

@@ -26,7 +26,9 @@ _LINE: Final = re.compile(
 )
 _TLS: Final = "TLS handshake error: "
 _KINDS: Final[tuple[tuple[str, str, str], ...]] = (
-    # what the text begins with or holds, what was tried, why not
+    # what the text begins with or holds, what was tried, why not; first what quotes a device
+    ("Publish Violation", "publish", "not_its_topic"),
+    ("Subscription Violation", "subscribe", "not_its_topic"),
     (_TLS + "tls: client didn't provide a certificate", "connect", "no_certificate"),
     ("x509: certificate signed by unknown authority", "connect", "unknown_authority"),
     ("x509: certificate has expired or is not yet valid", "connect", "expired"),
@@ -41,14 +43,14 @@ _KINDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("MQTT clients over websocket", "connect", "no_mqtt"),
     ("older protocol", "connect", "no_mqtt"),
     ("maximum payload exceeded", "publish", "too_large"),
-    ("Publish Violation", "publish", "not_its_topic"),
-    ("Subscription Violation", "subscribe", "not_its_topic"),
     ("Client connection closed: Authentication Expired", "connect", "expired"),
     ("Client connection closed: Protocol Violation", "connect", "no_mqtt"),
     ("Client connection closed: Parse Error", "connect", "no_mqtt"),
     ("Client connection closed: TLS Handshake Failure", "connect", "bad_tls"),
 )
 _SILENT: Final = "callout response not received in time"
+# Most lines tell of connections that are well: one look has to do for those.
+_NEWS: Final = re.compile("|".join(re.escape(begin) for begin, _, _ in _KINDS) + f"|{_SILENT}")
 _REMEMBERED_CONNECTIONS = 1_024
 
 
@@ -65,6 +67,8 @@ class Refused:
 
 def read_line(line: str) -> Refused | None:
     """Return what a line of the log says was refused; None when it says something else."""
+    if _NEWS.search(line) is None:
+        return None
     found = _LINE.search(line)
     if found is None:
         # No connection is named; the one it was about asks again.

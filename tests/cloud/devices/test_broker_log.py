@@ -37,16 +37,29 @@ def register() -> Register:
     return Register()
 
 
-@pytest.fixture
-async def watched(hasty: OpenNats, register: Register) -> AsyncIterator[None]:
+@contextlib.asynccontextmanager
+async def watching(server: OpenNats, register: Register) -> AsyncIterator[None]:
     """The door open to who is in the register, the log followed."""
-    async with a_door(hasty, register):
-        log = BrokerLog(hasty.log_path, Refusals())
+    async with a_door(server, register):
+        log = BrokerLog(server.log_path, Refusals())
         work = asyncio.create_task(log.run())
         yield
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await work
+
+
+@pytest.fixture
+async def watched(hasty: OpenNats, register: Register) -> AsyncIterator[None]:
+    async with watching(hasty, register):
+        yield
+
+
+@pytest.fixture
+async def watched_calmly(nats: OpenNats, register: Register) -> AsyncIterator[None]:
+    """As `watched`, on the broker that waits as long as a real one."""
+    async with watching(nats, register):
+        yield
 
 
 def counted(what: str, reason: str) -> float:
@@ -181,9 +194,9 @@ async def test_an_attack_is_cut_told_once_and_counted_once(
     ],
 )
 async def test_what_a_device_may_not_do_is_counted(
-    hasty: OpenNats,
+    nats: OpenNats,
     register: Register,
-    watched: None,
+    watched_calmly: None,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     what: str,
@@ -191,11 +204,11 @@ async def test_what_a_device_may_not_do_is_counted(
     size: int,
     reason: str,
 ) -> None:
-    who = register.enrol(hasty, "bike-7", tmp_path)
+    who = register.enrol(nats, "bike-7", tmp_path)
     before, whole = counted(what, reason), total()
     with contextlib.suppress(aiomqtt.MqttError):
         async with aiomqtt.Client(
-            hasty.mqtt_host, hasty.mqtt_port, identifier="bike-7", tls_context=who.tls, timeout=5
+            nats.mqtt_host, nats.mqtt_port, identifier="bike-7", tls_context=who.tls, timeout=5
         ) as mqtt:
             if what == "publish":
                 await mqtt.publish("mc/1/bike-7/status", b"fine")

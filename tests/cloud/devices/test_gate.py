@@ -150,6 +150,7 @@ async def test_a_revoked_certificate_is_refused_and_a_new_one_is_not(
         pass
 
 
+@pytest.mark.slow
 async def test_a_revocation_cuts_the_live_connection_and_no_other(
     nats: OpenNats, enrolled: Enrolled, gate: None, row: Db
 ) -> None:
@@ -177,6 +178,7 @@ async def test_a_revocation_that_nobody_heard_is_found_out_when_the_gate_comes_b
         stack.pop_all()
 
 
+@pytest.mark.slow
 async def test_two_gates_share_the_work_and_both_cut(
     nats: OpenNats, enrolled: Enrolled, dsn: str, row: Db
 ) -> None:
@@ -191,6 +193,7 @@ async def test_two_gates_share_the_work_and_both_cut(
                 assert await cut(mqtt)
 
 
+@pytest.mark.slow
 async def test_the_connection_ends_with_the_certificate(
     nats: OpenNats, enrolled: Enrolled, gate: None
 ) -> None:
@@ -216,6 +219,7 @@ async def test_without_the_database_nobody_new_comes_in_and_nobody_goes(
             pass
 
 
+@pytest.mark.slow
 async def test_two_clients_with_one_certificate_raise_one_alarm(
     nats: OpenNats, enrolled: Enrolled, gate: None, row: Db
 ) -> None:

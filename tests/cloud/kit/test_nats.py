@@ -175,6 +175,7 @@ class Impatient(OpenNats):
     handshake_timeout_s: ClassVar[int] = 1
 
 
+@pytest.mark.slow
 async def test_nobody_connects_when_no_gate_answers(register: Register, tmp_path: Path) -> None:
     with Impatient(tmp_path / "data") as server:
         who = register.enrol(server, "bike-7", tmp_path)
