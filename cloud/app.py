@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from socket import socket
 from typing import Any
 
@@ -16,7 +17,8 @@ from psycopg_pool import PoolTimeout
 
 from cloud.devices import http as devices_http
 from cloud.devices import metrics as device_metrics
-from cloud.devices.api import count_connected
+from cloud.devices import requests as device_requests
+from cloud.devices.api import CommandHub, Limits, count_connected
 from cloud.devices.broker_log import BrokerLog
 from cloud.devices.commit import Classify, Parts
 from cloud.devices.device_http import Door
@@ -27,11 +29,13 @@ from cloud.devices.listener import Listener
 from cloud.devices.model import classify
 from cloud.devices.presence import Presence
 from cloud.devices.refusals import Refusals
+from cloud.devices.relay import Relay
 from cloud.fleet import http as fleet_http
 from cloud.fleet.api import Live
 from cloud.fleet.reactions import SUBSCRIBERS as FLEET_SUBSCRIBERS
 from cloud.identity import http as identity_http
 from cloud.identity.api import AccessTokens, SignIn
+from cloud.kit import idempotency
 from cloud.kit.auth import tell_auth
 from cloud.kit.clock import Clock, SystemClock
 from cloud.kit.db import Pool, connect, open_pool
@@ -42,6 +46,7 @@ from cloud.kit.http import HeadAsGet, install_problems
 from cloud.kit.migrations import migrate
 from cloud.kit.nats import GATE_INBOX, Broker, EmbeddedNats
 from cloud.kit.ports.authority import FileAuthority
+from cloud.kit.ports.signing import FileSigner, signer_keys
 from cloud.kit.postgres import EmbeddedPostgres
 from cloud.kit.settings import CloudSettings, token_key
 from cloud.pages import http as pages_http
@@ -140,6 +145,9 @@ def build(
         docs_url=None,
         redoc_url=None,
     )
+    app.state.command_limits = Limits(
+        settings.commands_per_minute, settings.fleet_commands_per_minute
+    )
     app.add_middleware(HeadAsGet)
     install_problems(app)
     tell_auth(app)
@@ -182,9 +190,11 @@ class Running:
         self._pool = pool
         app.state.pool, app.state.clock = pool, self._clock
         app.state.live = Live(pool, self._clock)
+        app.state.commands = CommandHub(engines.dsn)
+        app.state.commands.watch(app.state.live.tell_command)
         identity = SignIn(pool.connection, self._clock, AccessTokens(token_key(self._settings)))
         app.state.identity, app.state.authenticate = identity, identity.authenticate
-        work: dict[str, Coroutine[Any, Any, None]] = {}
+        work: dict[str, Coroutine[Any, Any, None]] = {"commands": app.state.commands.run()}
         if "identity" in self._contexts:
             pause_s = _TIDY_EVERY.total_seconds()
             work["sign-ins"] = self._every(pause_s, lambda _pool: identity.tidy(), pool)
@@ -235,8 +245,13 @@ class Running:
         dsn = durable(engines.dsn)
         parts = Parts(telemetry.keep, PROJECTORS, self._promise.classify)
         ingest = Ingest(client, dsn, self._clock, parts, settle=self._promise.settle)
-        presence = Presence(client, dsn, self._clock)
+        commands = await connect_link(engines.broker.commands_url, name="mobility-commands")
+        stack.push_async_callback(commands.close)
+        signer = FileSigner(self._settings.data_dir, self._clock)
+        relay = Relay(commands, dsn, signer, self._clock)
+        presence = Presence(client, dsn, self._clock, greeted=relay.greeted)
         return work | {
+            "relay": relay.run(),
             "ingest": ingest.run(),
             "presence": presence.run(),
             "tidy": self._every(_TIDY_EVERY.total_seconds(), self._tidy, pool),
@@ -266,7 +281,7 @@ class Running:
             authority=FileAuthority(settings.data_dir, self._clock),
             lifetime=settings.certificate_lifetime,
             mqtt=(engines.broker.mqtt_host, engines.broker.mqtt_port),
-            signers=tuple,
+            signers=partial(signer_keys, settings.data_dir),
             blobs=settings.data_dir / "blobs",
             refusals=self._refusals,
         )
@@ -306,6 +321,8 @@ class Running:
             telemetry.prepare_partitions(db, now)
             telemetry.merge_minutes(db, now)
             dropped = telemetry.drop_expired(db, now)
+            device_requests.trim(db, now)
+            idempotency.trim(db, now)
         if dropped:
             log.info("dropped what is older than we keep: %s", ", ".join(dropped))
 

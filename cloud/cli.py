@@ -49,6 +49,11 @@ _AUDIT_EXAMPLES = """examples:
   mobility-cloud audit list --limit 20
 """
 
+_SIGNER_EXAMPLES = """examples:
+  mobility-cloud signer show
+  mobility-cloud signer rotate                          once every device has confirmed the next key
+"""
+
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse names it nowhere else
 
 
@@ -85,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     _add_telemetry(commands)
     _add_accounts(commands)
     _add_audit(commands)
+    _add_signer(commands)
     doctor = _add(commands, "doctor", "tell what is up, what is not, and what to do", _EXAMPLES)
     _add_data_dir(doctor)
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
@@ -234,6 +240,19 @@ def _add_audit(commands: _Commands) -> None:
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="how many (default 50)")
     listing.add_argument("--json", action="store_true", help="print one JSON object a row")
     _add_data_dir(listing)
+
+
+def _add_signer(commands: _Commands) -> None:
+    signer = _add(commands, "signer", "keys that sign commands and twins", _SIGNER_EXAMPLES)
+    actions = signer.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = _add(actions, "show", "print both keys and who does not know the next", _SIGNER_EXAMPLES)
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_data_dir(show)
+    rotate = _add(actions, "rotate", "let the next key sign from now on", _SIGNER_EXAMPLES)
+    rotate.add_argument(
+        "--force", action="store_true", help="even if devices must then enrol anew to obey"
+    )
+    _add_data_dir(rotate)
 
 
 def _add(commands: _Commands, name: str, purpose: str, examples: str) -> argparse.ArgumentParser:

@@ -210,6 +210,22 @@ def _of_identity(name: str, arguments: argparse.Namespace) -> int:
     return exit_code
 
 
+def _of_signer(name: str, arguments: argparse.Namespace) -> int:
+    from cloud.devices import signer_commands
+    from cloud.kit.ports.signing import FileSigner
+
+    settings = _existing(arguments)
+    if not settings.data_dir.is_dir():
+        raise EngineError(
+            f"{settings.data_dir} holds no signing key; start the cloud once with"
+            " `mobility-cloud serve`, or name its folder with --data-dir"
+        )
+    with _database(settings) as db:
+        act = getattr(signer_commands, name)
+        exit_code: int = act(arguments, db, SystemClock(), FileSigner(settings.data_dir))
+    return exit_code
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from cloud import doctor
     from cloud.app import CONTEXTS
@@ -231,6 +247,8 @@ _COMMANDS = {
     "accounts unlock": lambda arguments: _of_identity("unlock", arguments),
     "audit verify": lambda arguments: _of_identity("verify", arguments),
     "audit list": lambda arguments: _of_identity("list_audit", arguments),
+    "signer show": lambda arguments: _of_signer("show", arguments),
+    "signer rotate": lambda arguments: _of_signer("rotate", arguments),
     "doctor": _doctor,
 }
 

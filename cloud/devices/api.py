@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloud.devices import agent_config, model, store
+from cloud.devices.alarms import clear_alarm, open_alarms
 from cloud.devices.batch import Batch, Keep, Projector, ReceivedSegment
+from cloud.devices.command_problems import CommandRefusedError
+from cloud.devices.command_rules import Limits
+from cloud.devices.command_view import AskedBody, CommandBody
 from cloud.devices.enrolment import (
     Claim,
     ClaimError,
@@ -14,27 +18,48 @@ from cloud.devices.enrolment import (
     make_claim,
     revoke,
 )
+from cloud.devices.hub import CommandHub
 from cloud.devices.model import Ranges, correct_times
+from cloud.devices.requests import Wish, approve, command, newest_commands, request_command
 from cloud.devices.service import check_enrolment, enrol, is_enrolled
+from cloud.devices.store.alarms import AlarmRow
 from cloud.devices.store.certificates import CertificateRow
+from cloud.devices.store.commands import CommandRow
+from cloud.devices.store.twins import TwinRow
+from cloud.devices.twins import EMPTY as EMPTY_TWIN
+from cloud.devices.twins import change_twin, twin
 from cloud.kit.db import Db
 from protocol.segment import Lane, lane_name
 
 __all__ = [
+    "EMPTY_TWIN",
+    "AlarmRow",
+    "AskedBody",
     "Batch",
     "CertificateRow",
     "Claim",
     "ClaimError",
+    "CommandBody",
+    "CommandHub",
+    "CommandRefusedError",
+    "CommandRow",
     "Connection",
     "DeviceView",
     "Keep",
     "LaneView",
+    "Limits",
     "NotEnrolledError",
     "Projector",
     "ReceivedSegment",
+    "TwinRow",
+    "Wish",
     "agent_config",
+    "approve",
     "certificates_of",
+    "change_twin",
     "check_enrolment",
+    "clear_alarm",
+    "command",
     "connections",
     "correct_times",
     "count_connected",
@@ -42,7 +67,11 @@ __all__ = [
     "enrol",
     "is_enrolled",
     "make_claim",
+    "newest_commands",
+    "open_alarms",
+    "request_command",
     "revoke",
+    "twin",
 ]
 
 

@@ -10,6 +10,7 @@ from itertools import groupby
 import psycopg
 
 from cloud.devices import model, store
+from cloud.devices.answers import take_answers
 from cloud.devices.batch import Arrival, Batch, Keep, LaneKey, Projector, ReceivedSegment
 from cloud.devices.facts import publish_facts
 from cloud.devices.model import Progress, Verdict
@@ -100,7 +101,7 @@ def _commit_known(
         change.progress, gaps = model.raise_floor(change.progress, candidate.header.floor_seq)
         if gaps:
             store.add_gaps(db, scope, candidate.key, gaps, "floor", at)
-    kept = _project(db, kept, (publish_facts, *parts.projectors), at)
+    kept = _project(db, kept, (publish_facts, take_answers, *parts.projectors), at)
     if kept:
         parts.keep(db, Batch(kept, at))
     for segment in kept:

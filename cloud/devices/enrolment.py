@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cloud.devices import service
+from cloud.devices import service, twins
 from cloud.devices.store import certificates as store
 from cloud.devices.store.certificates import CertificateRow
 from cloud.events.devices import CertificateIssued, CertificateRevoked
@@ -120,6 +120,7 @@ def redeem(
         issued = authority.issue_device(csr, device_id, scope.tenant, at, lifetime)
         _revoke(db, device_id, SUPERSEDED, at)
         _note(db, scope, device_id, issued, "enrolled", at)
+        twins.forget_report(db, device_id)
     return issued
 
 

@@ -1,13 +1,14 @@
-"""`/api/v1/devices`: translates only."""
+"""`/api/v1/devices`, and `/api/v1/commands` beside it: translates only."""
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
-from cloud.devices import api
+from cloud.devices import api, command_http
 from cloud.kit.auth import needs
 from cloud.kit.http import Moment
 
-router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
+router = APIRouter(prefix="/api/v1", tags=["devices"])
+router.include_router(command_http.router)
 
 
 class LaneBody(BaseModel):
@@ -45,7 +46,7 @@ class DeviceBody(BaseModel):
     lanes: list[LaneBody]
 
 
-@router.get("", dependencies=[needs("devices:read")])
+@router.get("/devices", dependencies=[needs("devices:read")])
 def devices(request: Request) -> list[DeviceBody]:
     """List every enrolled device."""
     with request.app.state.pool.connection() as db:

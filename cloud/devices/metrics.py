@@ -26,3 +26,15 @@ ADMITTED = Counter("mobility_admitted", "Connections of devices that the gate le
 REFUSED = Counter("mobility_refused", "What was tried and refused", ["what", "reason"])
 CUT = Counter("mobility_connections_cut", "Live connections that were cut", ["reason"])
 CLONES = Counter("mobility_clone_alarms", "Clone alarms raised")
+COMMANDS = Counter("mobility_commands", "Commands that ended", ["kind", "state"])
+COMMANDS_SENT = Counter("mobility_commands_sent", "Commands put on the link, repeats included")
+COMMAND_LAG = Histogram(
+    "mobility_command_lag_seconds",
+    "Seconds from the request of a command to its first sending",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
+)
+TWINS_SENT = Counter("mobility_twins_sent", "Twins put on the link, repeats included")
+TWINS = Counter("mobility_twins", "What devices said of twins", ["state"])
+ANSWERS_IGNORED = Counter(
+    "mobility_answers_ignored", "Answers of devices that changed nothing", ["why"]
+)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,8 +42,16 @@ class Status:
 class Presence:
     """One worker of the queue group `presence`."""
 
-    def __init__(self, client: Client, dsn: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: Client,
+        dsn: str,
+        clock: Clock,
+        *,
+        greeted: Callable[[Collection[str]], None] = lambda _device_ids: None,
+    ) -> None:
         self._client = client
+        self._greeted = greeted
         self._session = Session(dsn)
         self._clock = clock
         self._inbox: Inbox[Status] = Inbox(
@@ -94,6 +102,8 @@ class Presence:
                 await self._client.publish(subject(device_id, "ack"), encode(answer))
             except nats.errors.Error:
                 metrics.DROPPED.labels("ack").inc()
+        if answers:
+            self._greeted(answers.keys())
 
     async def _serve_one_by_one(self, statuses: Sequence[Status]) -> None:
         """What one message of a batch cannot have written costs that message alone."""

@@ -1,6 +1,7 @@
-"""What the context devices tells: enrolments, certificates, and the facts devices report."""
+"""What the context devices tells: enrolments, certificates, commands, facts devices report."""
 
 from typing import ClassVar
+from uuid import UUID
 
 from pydantic import AwareDatetime
 
@@ -99,3 +100,51 @@ class CloneSuspected(Event, frozen=True):
     device_id: str
     evidence: str
     raised_at: AwareDatetime
+
+
+class CommandRequested(Event, frozen=True):
+    """Somebody asked a vehicle for something.
+
+    Attributes:
+        vehicle_id: the vehicle.
+        device_id: the device that is to obey.
+        command_id: names the command.
+        kind: what is asked, a name of `protocol.commands.KINDS`.
+        state: "pending", or "awaiting_approval" when it needs a second person.
+        actor: who asked.
+        requested_at: when.
+    """
+
+    TYPE: ClassVar[str] = "devices.command_requested.v1"
+
+    vehicle_id: str
+    device_id: str
+    command_id: UUID
+    kind: str
+    state: str
+    actor: str
+    requested_at: AwareDatetime
+
+
+class CommandEnded(Event, frozen=True):
+    """A command has ended. An expired one may end again, with what the device says later.
+
+    Attributes:
+        vehicle_id: the vehicle.
+        device_id: the device that was to obey.
+        command_id: names the command.
+        kind: what was asked.
+        state: done, refused, failed or expired.
+        reason: why it was refused, failed or expired, one word; else empty.
+        ended_at: when, by the device's corrected clock; by ours for an expired one.
+    """
+
+    TYPE: ClassVar[str] = "devices.command_ended.v1"
+
+    vehicle_id: str
+    device_id: str
+    command_id: UUID
+    kind: str
+    state: str
+    reason: str
+    ended_at: AwareDatetime

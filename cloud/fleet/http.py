@@ -11,12 +11,14 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from cloud.fleet import api
+from cloud.devices.api import CommandBody, CommandRow
+from cloud.fleet import api, command_http
 from cloud.fleet.live import Live
-from cloud.kit.auth import needs, still_may
+from cloud.kit.auth import Principal, needs, still_may
 from cloud.kit.http import Moment, Number, Problem, told_problems
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"])
+router.include_router(command_http.router)
 
 _ID = "^[a-z0-9-]{3,36}$"
 VehicleId = Annotated[str, Path(pattern=_ID)]
@@ -79,7 +81,8 @@ async def live(
 ) -> EventSourceResponse:
     """Stream `vehicle` events: all vehicles first, then each one whenever it changes.
 
-    The data of an event is what the list of vehicles holds for it. A `tick` comes every ten
+    The data of an event is what the list of vehicles holds for it. Who has the scope commands:read
+    also gets `command` events, whenever a command changes. A `tick` comes every ten
     seconds, so that silence means a lost connection. The stream ends when the sign-in has ended.
     """
     if vehicle is not None and not await asyncio.to_thread(_is_known, request, vehicle):
@@ -105,16 +108,25 @@ def _unknown(vehicle_id: str) -> Problem:
     )
 
 
+def _may_see(who: Principal, command: CommandRow) -> bool:
+    return who.may("commands:read") and (who.tenant, who.city) == (command.tenant, command.city)
+
+
 async def _events(request: Request, vehicle_id: str | None) -> AsyncIterator[ServerSentEvent]:
     source: Live = request.app.state.live
     asked_at = time.monotonic()
-    async with contextlib.aclosing(source.changes()) as changes:
+    who: Principal = request.state.principal
+    async with contextlib.aclosing(source.news()) as changes:
         async for changed in changes:
             if time.monotonic() - asked_at > _ASK_AGAIN_S:
                 if not await still_may(request, "vehicles:read"):
                     return
                 asked_at = time.monotonic()
-            for found in changed:
+            for found in changed.vehicles:
                 if vehicle_id is None or found.id == vehicle_id:
                     yield ServerSentEvent(json.dumps(found.as_json()), event="vehicle")
+            for command in changed.commands:
+                if vehicle_id in (None, command.vehicle_id) and _may_see(who, command):
+                    body = CommandBody.model_validate(command)
+                    yield ServerSentEvent(body.model_dump_json(), event="command")
             await asyncio.sleep(0)

@@ -1,15 +1,17 @@
 """Who watches the fleet gets every change: one poller for all of them, none when nobody does."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from cloud.devices.api import connections
+from cloud.devices.api import CommandRow, connections
 from cloud.fleet import store
 from cloud.fleet.model import Vehicle, VehicleView
 from cloud.fleet.views import view
@@ -26,20 +28,40 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 Known = tuple[Vehicle, bool, LastState | None]
 
 
+_MOST_COMMANDS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a watcher is told at once: vehicles and commands that changed, as they are now."""
+
+    vehicles: list[VehicleView]
+    commands: list[CommandRow]
+
+
 @dataclass(eq=False, slots=True)
 class _Listener:
-    """What one watcher has not fetched yet: at most the newest view of each vehicle."""
+    """What one watcher has not fetched yet: at most the newest of each vehicle and command."""
 
-    pending: dict[str, VehicleView] = field(default_factory=dict)
+    vehicles: dict[str, VehicleView] = field(default_factory=dict)
+    commands: dict[UUID, CommandRow] = field(default_factory=dict)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def offer(self, found: VehicleView) -> None:
-        self.pending[found.id] = found
+        self.vehicles[found.id] = found
         self.filled.set()
 
-    def take(self) -> list[VehicleView]:
-        taken = list(self.pending.values())
-        self.pending.clear()
+    def offer_command(self, found: CommandRow) -> None:
+        self.commands.pop(found.id, None)
+        self.commands[found.id] = found
+        if len(self.commands) > _MOST_COMMANDS:
+            del self.commands[next(iter(self.commands))]
+        self.filled.set()
+
+    def take(self) -> News:
+        taken = News(list(self.vehicles.values()), list(self.commands.values()))
+        self.vehicles.clear()
+        self.commands.clear()
         self.filled.clear()
         return taken
 
@@ -71,10 +93,23 @@ class Live:
         for listener in self._listeners:
             listener.filled.set()
 
-    async def changes(self) -> AsyncGenerator[list[VehicleView]]:
-        """Yield all vehicles first, then those that changed, until the watcher leaves.
+    def tell_command(self, found: CommandRow) -> None:
+        """Show every watcher a command that changed; call it on the event loop."""
+        for listener in self._listeners:
+            listener.offer_command(found)
 
-        A slow watcher skips views that newer ones have replaced, never a vehicle.
+    async def changes(self) -> AsyncGenerator[list[VehicleView]]:
+        """Yield all vehicles first, then those that changed, until the watcher leaves."""
+        async with contextlib.aclosing(self.news()) as news:
+            async for found in news:
+                if found.vehicles:
+                    yield found.vehicles
+
+    async def news(self) -> AsyncGenerator[News]:
+        """Yield all vehicles first, then vehicles and commands that changed, until one leaves.
+
+        A slow watcher skips what newer news has replaced, never a vehicle; of commands it keeps
+        the newest thousand.
         """
         listener = _Listener()
         self._show(self._picture.shown.values(), (listener,))

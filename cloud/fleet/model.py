@@ -7,6 +7,40 @@ from typing import Any
 
 from cloud.kit.clock import rfc3339
 
+KIND_SCOPES: Mapping[str, str] = {
+    "lock": "vehicles:lock",
+    "unlock": "vehicles:unlock",
+    "immobilise": "vehicles:immobilise",
+    "locate": "vehicles:locate",
+    "speed_mode": "vehicles:limit",
+    "speed_limit": "vehicles:limit",
+    "open_battery": "vehicles:open",
+    "charge_enable": "vehicles:charge",
+    "reboot": "devices:maintain",
+    "read_now": "devices:maintain",
+    "set_intervals": "devices:maintain",
+    "rotate_keys": "devices:maintain",
+}
+"""The scope that each kind of command needs."""
+
+TWIN_SCOPES: Mapping[str, str] = {
+    "limits": "vehicles:limit",
+    "immobilised": "vehicles:immobilise",
+    "intervals_s": "devices:maintain",
+    "live_until_ms": "devices:maintain",
+}
+"""The scope that each field of a twin needs."""
+
+_NOT_ON: Mapping[str, frozenset[str]] = {
+    "car": frozenset({"speed_mode", "speed_limit", "open_battery"}),
+    "van": frozenset({"speed_mode", "speed_limit", "open_battery"}),
+}
+
+
+def can_type(vehicle_type: str, kind: str) -> bool:
+    """Tell whether vehicles of this type can have what a kind of command is for."""
+    return kind not in _NOT_ON.get(vehicle_type, frozenset())
+
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:

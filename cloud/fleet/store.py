@@ -35,6 +35,15 @@ def vehicles(db: Db) -> list[Vehicle]:
         return cursor.execute(_SELECT + " ORDER BY id").fetchall()
 
 
+def vehicle_of(db: Db, scope: Scope, vehicle_id: str) -> Vehicle | None:
+    """Return one vehicle of this tenant and city."""
+    with db.cursor(row_factory=class_row(Vehicle)) as cursor:
+        return cursor.execute(
+            _SELECT + " WHERE id = %s AND tenant = %s AND city = %s",
+            (vehicle_id, scope.tenant, scope.city),
+        ).fetchone()
+
+
 def vehicle(db: Db, vehicle_id: str) -> Vehicle | None:
     """Return one vehicle."""
     with db.cursor(row_factory=class_row(Vehicle)) as cursor:

@@ -54,6 +54,8 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
     token_key: str | None = Field(
         default=None, min_length=32, repr=False, description="None: the data folder's own"
     )
+    commands_per_minute: int = Field(default=60, ge=1, description="of one account")
+    fleet_commands_per_minute: int = Field(default=600, ge=1, description="of a tenant's accounts")
     log_json: bool = False
 
     @classmethod
@@ -63,6 +65,7 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         DATABASE_URL, MOBILITY_DATA_DIR, MOBILITY_HTTP (HOST:PORT), MOBILITY_LOG (json or human),
         MOBILITY_DEVICE_HTTPS (HOST:PORT), MOBILITY_DEVICE_URL, MOBILITY_CERTIFICATE_DAYS,
         MOBILITY_TOKEN_KEY (signs access tokens, the same in every process of one cloud);
+        MOBILITY_COMMANDS_PER_MINUTE, MOBILITY_FLEET_COMMANDS_PER_MINUTE;
         NATS_URL, NATS_COMMANDS_URL, NATS_GATE_URL (a URL for each user), NATS_ISSUER_SEED,
         NATS_LOG, MOBILITY_MQTT_HOST, MOBILITY_MQTT_PORT of a broker that is not embedded.
         Raises pydantic.ValidationError, a ValueError.
@@ -81,6 +84,8 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
             "mqtt_host": env.get("MOBILITY_MQTT_HOST"),
             "mqtt_port": env.get("MOBILITY_MQTT_PORT"),
             "token_key": env.get("MOBILITY_TOKEN_KEY"),
+            "commands_per_minute": env.get("MOBILITY_COMMANDS_PER_MINUTE"),
+            "fleet_commands_per_minute": env.get("MOBILITY_FLEET_COMMANDS_PER_MINUTE"),
             "log_json": env.get("MOBILITY_LOG") == "json",
         }
         if env.get("MOBILITY_HTTP"):

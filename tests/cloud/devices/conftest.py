@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -116,13 +116,15 @@ async def workers(
     settle: Settle = commit_then_ack,
     parts: Parts | None = None,
     clock: Clock | None = None,
+    greeted: Callable[[Collection[str]], None] = lambda _device_ids: None,
 ) -> AsyncIterator[None]:
     """Run one ingest and one presence worker."""
     client = await connect_link(nats.url_of("ingest"))
     at = clock or ManualClock(NOON)
     made = parts or Parts(telemetry.keep, (telemetry.project,))
     ingest = Ingest(client, dsn, at, made, settle=settle)
-    tasks = [asyncio.create_task(work) for work in (ingest.run(), Presence(client, dsn, at).run())]
+    presence = Presence(client, dsn, at, greeted=greeted)
+    tasks = [asyncio.create_task(work) for work in (ingest.run(), presence.run())]
     await client.flush()
     await asyncio.sleep(0.05)
     try:
