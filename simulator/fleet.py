@@ -1,4 +1,4 @@
-"""Runs simulated vehicles: real agents on emulated batteries, many in this process or one each."""
+"""Runs simulated vehicles: real agents on emulated controllers, many here or a process each."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from edge.commands.restart import AgentRestart
+from edge.commands.restart import EXIT_CODE, AgentRestart
 from edge.journal import JournalBusyError, JournalVersionError
 from edge.main import opened
 from edge.settings import SettingsError, load
@@ -17,7 +17,7 @@ from simulator.vehicles import Vehicle
 
 _log = logging.getLogger(__name__)
 
-LOAD_EVERY_S = 0.2
+DRIVE_EVERY_S = 0.2
 REMEMBER_EVERY_S = 10.0
 RESTART_AFTER_S = 1.0
 _EXPECTED = (JournalBusyError, JournalVersionError, SettingsError)
@@ -30,14 +30,17 @@ class FleetError(RuntimeError):
 async def run(vehicles: Sequence[Vehicle], *, processes: bool) -> None:
     """Run the vehicles until cancelled.
 
-    Each has a battery on a pseudo terminal of its own and a whole agent: in this event loop, or in
-    a process of its own that is started again if it dies. Raises FleetError.
+    Each has a battery, a lock unit and a GNSS receiver on pseudo terminals of their own and a whole
+    agent: in this event loop, or in a process of its own that is started again if it dies.
+    Raises FleetError.
     """
     run_agent = _agent_process if processes else _agent_here
     try:
         async with AsyncExitStack() as shims, asyncio.TaskGroup() as tasks:
             for vehicle in vehicles:
-                await shims.enter_async_context(serve(vehicle.controller, link_path=vehicle.port))
+                vehicle.motion.advance(0.0)
+                for controller, port in vehicle.ports.values():
+                    await shims.enter_async_context(serve(controller, link_path=port))
                 tasks.create_task(run_agent(vehicle), name=f"agent-{vehicle.id}")
             tasks.create_task(_drive(vehicles), name="drive")
             tasks.create_task(_remember(vehicles), name="remember")
@@ -47,15 +50,15 @@ async def run(vehicles: Sequence[Vehicle], *, processes: bool) -> None:
 
 
 async def _drive(vehicles: Sequence[Vehicle]) -> None:
-    """Let riders and chargers ask their packs for current."""
+    """Let riders ride and chargers charge."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     while True:
         now_s = loop.time() - began_s
         for vehicle in vehicles:
-            pack = vehicle.controller.pack
-            pack.demand_a = vehicle.load.demand_a(now_s, pack.soc_pct)
-        await asyncio.sleep(LOAD_EVERY_S)
+            if vehicle.motion.advance(now_s):
+                vehicle.remember()
+        await asyncio.sleep(DRIVE_EVERY_S)
 
 
 async def _remember(vehicles: Sequence[Vehicle]) -> None:
@@ -87,6 +90,8 @@ async def _agent_process(vehicle: Vehicle) -> None:
             child.terminate()
             await child.wait()
             raise
+        if code == EXIT_CODE:
+            continue
         _log.warning("the agent of %s ended with %d; it is started again", vehicle.id, code)
         await asyncio.sleep(RESTART_AFTER_S)
 

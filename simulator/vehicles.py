@@ -1,21 +1,30 @@
-"""Simulated vehicles: enrolled, configured, with a pack of their own, all from one seed."""
+"""Simulated vehicles: enrolled, configured, with controllers of their own, all from one seed."""
 
 import json
 import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from edge.clock import SystemClock
+from firmware_shim.gnss import GnssReceiver
 from firmware_shim.jbd_uart import JbdController
+from firmware_shim.lock_unit import LockUnit
 from firmware_shim.pack import Pack, PackDesign
+from firmware_shim.pty import Controller
 from simulator.load import LoadProfile
+from simulator.motion import Kept, Motion
 
 if TYPE_CHECKING:
     from cloud.kit.db import Db
 
 BATTERY = "jbd_uart"
+LOCK = "lock_unit"
 LOOK_EVERY_S = 0.05
 LIVE = {"poll_s": 1.0, "flush_s": 1.0, "seal_s": 1.0}
 
@@ -30,8 +39,10 @@ class Vehicle:
 
     id: str
     folder: Path
-    controller: JbdController
-    load: LoadProfile
+    battery: JbdController
+    lock: LockUnit
+    gnss: GnssReceiver
+    motion: Motion
 
     @property
     def config(self) -> Path:
@@ -49,27 +60,41 @@ class Vehicle:
         return self.folder / f"{self.id}.identity"
 
     @property
-    def port(self) -> Path:
-        """Its battery's serial port."""
-        return self.folder / "battery"
+    def ports(self) -> dict[str, tuple[Controller, Path]]:
+        """What is on it, by name, and the serial port it is wired to."""
+        fitted: dict[str, Controller] = {
+            "battery": self.battery,
+            "lock": self.lock,
+            "gnss": self.gnss,
+        }
+        return {name: (one, self.folder / name) for name, one in fitted.items()}
+
+    def port(self, name: str) -> str:
+        """Return the serial port of its battery, lock or gnss."""
+        return str(self.ports[name][1])
 
     def remember(self) -> None:
-        """Keep the pack's state, so that the next run goes on with it."""
-        pack = self.controller.pack
+        """Keep the pack's charge, the latch and the place, so that the next run goes on."""
+        pack = self.battery.pack
         state = {
             "soc_pct": pack.soc_pct,
             "cycles": pack.cycles,
             "temperature_c": pack.temperature_c,
         }
-        fresh = self.folder / ".pack.json"
-        fresh.write_text(json.dumps(state))
-        fresh.replace(self.folder / "pack.json")
+        self._keep("pack.json", json.dumps(state).encode())
+        self._keep("vehicle.json", msgspec.json.encode(self.motion.kept()))
+
+    def _keep(self, name: str, content: bytes) -> None:
+        fresh = self.folder / f".{name}"
+        fresh.write_bytes(content)
+        fresh.replace(self.folder / name)
 
 
 def make_vehicles(data_dir: Path, *, count: int, seed: int, prefix: str) -> list[Vehicle]:
-    """Return vehicles `prefix-001` … with their packs.
+    """Return vehicles `prefix-001` … with their controllers.
 
-    The same seed gives the same ones, except for the charge and warmth an earlier run left.
+    The same seed gives the same ones, except for what an earlier run left: charge and warmth, the
+    latch, the place.
     """
     return [
         _vehicle(f"{prefix}-{number:03d}", data_dir, f"{seed}/{number}")
@@ -126,7 +151,7 @@ def _configure(vehicle: Vehicle, claim: str | None, served: Mapping[str, Any]) -
     text = agent_config.render(
         vehicle.id,
         battery=BATTERY,
-        battery_port=str(vehicle.port),
+        battery_port=vehicle.port("battery"),
         mqtt=agent_config.Mqtt(**served["mqtt"]),
         identity=agent_config.Identity(
             enrol_url=served["device_https"],
@@ -134,6 +159,8 @@ def _configure(vehicle: Vehicle, claim: str | None, served: Mapping[str, Any]) -
             ca=Path(served["ca_file"]).read_text("utf-8"),
         ),
         file_name=vehicle.config.name,
+        controller=agent_config.Controller(LOCK, vehicle.port("lock")),
+        gnss_port=vehicle.port("gnss"),
     )
     intervals = "\n".join(f"{key} = {value}" for key, value in LIVE.items())
     text += f"\n# Somebody watches: everything every second.\n[intervals]\n{intervals}\n"
@@ -170,12 +197,28 @@ def _vehicle(vehicle_id: str, data_dir: Path, seed: str) -> Vehicle:
     )
     folder = data_dir.resolve() / "vehicles" / vehicle_id
     charge = {"soc_pct": chance.uniform(25, 96), "cycles": chance.randint(5, 500)}
-    pack = Pack(design, seed=chance.getrandbits(32), **(_remembered(folder) or charge))
-    load = LoadProfile(chance.getrandbits(32))
-    return Vehicle(vehicle_id, folder, JbdController(pack), load)
+    pack_seed, load_seed, motion_seed = (chance.getrandbits(32) for _ in range(3))
+    pack = Pack(design, seed=pack_seed, **(_remembered_pack(folder) or charge))
+    lock, gnss = LockUnit(), GnssReceiver(began=_now())
+    motion = Motion(LoadProfile(load_seed), pack, lock, gnss, seed=motion_seed)
+    kept = _remembered_motion(folder)
+    if kept is not None:
+        motion.go_on(kept)
+    return Vehicle(vehicle_id, folder, JbdController(pack), lock, gnss, motion)
 
 
-def _remembered(folder: Path) -> dict[str, Any] | None:
+def _now() -> datetime:
+    return datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC)
+
+
+def _remembered_motion(folder: Path) -> Kept | None:
+    try:
+        return msgspec.json.decode((folder / "vehicle.json").read_bytes(), type=Kept)
+    except (OSError, ValueError):
+        return None
+
+
+def _remembered_pack(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / "pack.json").read_text())
         return {

@@ -33,7 +33,6 @@ max_mb = {max_mb}
 _CONTROLLER = """
 [controller]
 protocol = {protocol}
-port = {port}
 """
 _GNSS = """
 [gnss]
@@ -68,10 +67,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """What locks the vehicle: its protocol's name and its serial port."""
+    """What locks the vehicle: its protocol's name and its serial port, None at the battery's."""
 
     protocol: str
-    port: str
+    port: str | None = None
 
 
 def render(
@@ -120,9 +119,9 @@ def render(
         max_mb=max_mb,
     )
     if controller is not None:
-        text += _CONTROLLER.format(
-            protocol=_quoted(controller.protocol), port=_quoted(controller.port)
-        )
+        text += _CONTROLLER.format(protocol=_quoted(controller.protocol))
+        if controller.port is not None:
+            text += f"port = {_quoted(controller.port)}\n"
     if gnss_port is not None:
         text += _GNSS.format(port=_quoted(gnss_port))
     return text

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from firmware_shim.lock_sensors import UNLOCKED, Sensors
 from simulator.vehicles import NoCloudError, Vehicle, enrol, make_vehicles
 
 
 def first_answer(vehicle: Vehicle) -> list[bytes]:
-    return vehicle.controller.receive(bytes.fromhex("dda50300fffd77"), 0.0)
+    return vehicle.battery.receive(bytes.fromhex("dda50300fffd77"), 0.0)
 
 
 def test_the_same_seed_gives_the_same_vehicles(tmp_path: Path) -> None:
@@ -30,19 +31,36 @@ def test_a_larger_fleet_keeps_the_vehicles_of_a_smaller_one(tmp_path: Path) -> N
 def test_a_pack_goes_on_with_the_charge_and_the_warmth_it_had(tmp_path: Path) -> None:
     (one,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
     one.folder.mkdir(parents=True)
-    one.controller.pack.set_charge(one.controller.pack.remaining_ah / 2)
-    one.controller.pack.demand_a = -20.0
-    one.controller.pack.advance(0.0)
-    one.controller.pack.advance(60.0)
+    one.battery.pack.set_charge(one.battery.pack.remaining_ah / 2)
+    one.battery.pack.demand_a = -20.0
+    one.battery.pack.advance(0.0)
+    one.battery.pack.advance(60.0)
     one.remember()
     (again,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
-    assert again.controller.pack.soc_pct == pytest.approx(one.controller.pack.soc_pct)
-    assert again.controller.pack.temperature_c == one.controller.pack.temperature_c
-    assert again.controller.pack.temperature_c > again.controller.pack.design.ambient_c
+    assert again.battery.pack.soc_pct == pytest.approx(one.battery.pack.soc_pct)
+    assert again.battery.pack.temperature_c == one.battery.pack.temperature_c
+    assert again.battery.pack.temperature_c > again.battery.pack.design.ambient_c
     (one.folder / "pack.json").write_text("torn")
     (fresh,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
-    assert fresh.controller.pack.soc_pct > 1.9 * one.controller.pack.soc_pct
-    assert fresh.controller.pack.temperature_c == fresh.controller.pack.design.ambient_c
+    assert fresh.battery.pack.soc_pct > 1.9 * one.battery.pack.soc_pct
+    assert fresh.battery.pack.temperature_c == fresh.battery.pack.design.ambient_c
+
+
+def test_the_latch_and_the_place_are_as_they_were_left(tmp_path: Path) -> None:
+    (one,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
+    one.folder.mkdir(parents=True)
+    one.lock.set({"locked": False, "immobilised": True})
+    one.gnss.set({"latitude_deg": 52.51, "longitude_deg": 13.39})
+    one.remember()
+    (again,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
+    assert again.motion.kept() == one.motion.kept()
+    assert (again.lock.sensors.latch, again.lock.moves) == (UNLOCKED, 0)
+    assert again.lock.sensors.immobilised
+    assert (again.gnss.sky.latitude_deg, again.gnss.sky.longitude_deg) == (52.51, 13.39)
+    for torn in ("torn", '{"locked": 3}', ""):
+        (one.folder / "vehicle.json").write_text(torn)
+        (fresh,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo")
+        assert fresh.lock.sensors == Sensors()
 
 
 def test_without_a_cloud_the_next_step_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A whole house with one vehicle: cloud, agent and battery shim, each a real process."""
+"""A whole house with one vehicle: cloud, agent and the shims on it, each a real process."""
 
 import contextlib
 import json
@@ -27,6 +27,7 @@ PACE = {
 }
 START_S = 60.0
 STOP_S = 20.0
+BATTERY, LOCK, GNSS = "jbd", "lock_unit", "gnss"
 
 
 def script(name: str) -> str:
@@ -43,6 +44,20 @@ def free_port() -> int:
             return port
 
 
+def choose_ports(data_dir: Path) -> None:
+    """Give a data folder ports that nobody else starts from: after a restart they are free again.
+
+    The folder is made if need be.
+    """
+    ports = {
+        "postgres": {"port": free_port()},
+        "nats": {name: free_port() for name in ("port", "mqtt", "monitor")},
+        "device_https": {"port": free_port()},
+    }
+    data_dir.mkdir(exist_ok=True)
+    (data_dir / "engines.json").write_text(json.dumps(ports), "utf-8")
+
+
 def until(what: str, ready: Callable[[], bool], patience_s: float = START_S) -> None:
     """Ask again and again; raises TimeoutError that says what was waited for."""
     deadline = time.monotonic() + patience_s
@@ -55,6 +70,8 @@ def until(what: str, ready: Callable[[], bool], patience_s: float = START_S) -> 
 @dataclass(slots=True)
 class OneVehicle:
     """Everything under one empty folder; leaving it ends all of it.
+
+    The vehicle has a battery, a lock unit, which begins locked and standing, and a GNSS receiver.
 
     Attributes:
         folder: where data, configuration and logs lie.
@@ -78,10 +95,12 @@ class OneVehicle:
 
     def __enter__(self) -> Self:
         try:
-            self._choose_ports()
+            choose_ports(Path(self._data))
             self.serve()
-            self._start_shim()
-            self.add(self.device, str(self._link))
+            for shim, options in ((BATTERY, ()), (LOCK, ("--moves", str(self._moves))), (GNSS, ())):
+                self._start_shim(shim, *options)
+            fitted = ["--controller", "lock_unit", "--controller-port", self._link(LOCK)]
+            self.add(self.device, self._link(BATTERY), *fitted, "--gnss-port", self._link(GNSS))
             self.speak()
             until("the first value is there", lambda: self.vehicle()["soc_pct"] is not None)
         except BaseException:
@@ -99,7 +118,7 @@ class OneVehicle:
 
     def close(self) -> None:
         """End every process, the vehicle first."""
-        for name in ("agent", "shim", "cloud"):
+        for name in ("agent", GNSS, LOCK, BATTERY, "cloud"):
             self._stop(name)
 
     def serve(self) -> None:
@@ -124,24 +143,35 @@ class OneVehicle:
         """Stop the vehicle's agent: it measures nothing until it speaks again."""
         self._stop("agent")
 
-    def add(self, device: str, port: str) -> None:
+    def ended(self) -> int | None:
+        """Return the agent's exit code, None while it runs; `speak` starts it again."""
+        return self._running["agent"].poll()
+
+    def add(self, device: str, port: str, *more: str) -> None:
         """Enrol a device and write its agent's configuration file."""
         out = self._config(device)
         command = [script("mobility-cloud"), "devices", "add", device, "--battery", "jbd_uart"]
-        subprocess.run(
-            [*command, "--port", port, "--out", out, "--data-dir", self._data],
+        done = subprocess.run(
+            [*command, "--port", port, "--out", out, "--data-dir", self._data, *more],
             cwd=ROOT,
             capture_output=True,
-            check=True,
+            check=False,
             timeout=START_S,
         )
+        if done.returncode:
+            raise RuntimeError(f"{device} was not added: {done.stderr.decode()}")
 
-    def set(self, **values: float) -> None:
-        """Turn the shim's dials."""
-        stdin = self._running["shim"].stdin
+    def set(self, shim: str = BATTERY, /, **values: float | bool | None) -> None:
+        """Turn a shim's dials."""
+        stdin = self._running[shim].stdin
         assert stdin is not None
         stdin.write(json.dumps({"set": values}).encode() + b"\n")
         stdin.flush()
+
+    def moves(self) -> list[str]:
+        """Return what the lock unit has moved or sounded, as it wrote it down itself."""
+        lines = self._moves.read_text("utf-8").splitlines() if self._moves.exists() else []
+        return [json.loads(line)["move"] for line in lines]
 
     def vehicle(self) -> dict[str, Any]:
         """Ask the API for the vehicle; before it is there every value is None."""
@@ -160,6 +190,12 @@ class OneVehicle:
             self._login = an_account(told["postgres_dsn"], "admin")
         return self._login
 
+    def client(self, role: str) -> httpx.Client:
+        """Return a client of the API that is signed in with a role; only after `serve`."""
+        told = json.loads((self.folder / "data" / "cloud.json").read_text("utf-8"))
+        auth = SignedIn(self.url, *an_account(told["postgres_dsn"], role))
+        return httpx.Client(base_url=self.url, auth=auth, timeout=START_S)
+
     def _signed_in(self) -> SignedIn:
         if self._auth is None:
             self._auth = SignedIn(self.url, *self.login)
@@ -170,36 +206,25 @@ class OneVehicle:
         return str(self.folder / "data")
 
     @property
-    def _link(self) -> Path:
-        return self.folder / "battery"
+    def _moves(self) -> Path:
+        return self.folder / "moves.jsonl"
+
+    def _link(self, shim: str) -> str:
+        return str(self.folder / f"{shim}.port")
 
     def _config(self, device: str) -> str:
         return str(self.folder / f"{device}.toml")
 
-    def _choose_ports(self) -> None:
-        """Take ports that nobody else starts from, so that a restart finds them free again."""
-        data = Path(self._data)
-        data.mkdir()
-        nats = {name: free_port() for name in ("port", "mqtt", "monitor")}
-        ports = {
-            "postgres": {"port": free_port()},
-            "nats": nats,
-            "device_https": {"port": free_port()},
-        }
-        (data / "engines.json").write_text(json.dumps(ports), "utf-8")
-
-    def _start_shim(self) -> None:
-        self._start(
-            "shim",
-            [script("mobility-sim"), "shim", "jbd", "--link", str(self._link)],
-            stdin=subprocess.PIPE,
-        )
+    def _start_shim(self, shim: str, *options: str) -> None:
+        link = self._link(shim)
+        command = [script("mobility-sim"), "shim", shim, "--link", link, *options]
+        self._start(shim, command, stdin=subprocess.PIPE)
 
         def is_open() -> bool:
-            self._demand("shim")
-            return self._link.exists()
+            self._demand(shim)
+            return Path(link).exists()
 
-        until("the shim is open", is_open)
+        until(f"the shim {shim} is open", is_open)
 
     def _is_ready(self) -> bool:
         self._demand("cloud")
