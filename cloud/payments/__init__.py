@@ -1,0 +1,1 @@
+"""Context payments: prices, holds on cards, captures, refunds, invoices and the ledger."""

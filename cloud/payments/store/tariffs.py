@@ -1,0 +1,118 @@
+"""Sellers, plans and payment methods."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from cloud.kit.db import Db
+from cloud.kit.scope import Scope
+from cloud.payments.documents import Seller
+from cloud.payments.holds import Method
+
+
+def set_seller(db: Db, scope: Scope, seller: Seller) -> None:
+    """Make this the seller of a city."""
+    db.execute(
+        "INSERT INTO payments.seller (tenant, city, legal_name, vat_id, address, prefix,"
+        " dispute_url, dispute_days, terms_version)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (tenant, city) DO UPDATE SET legal_name = excluded.legal_name,"
+        " vat_id = excluded.vat_id, address = excluded.address, prefix = excluded.prefix,"
+        " dispute_url = excluded.dispute_url, dispute_days = excluded.dispute_days,"
+        " terms_version = excluded.terms_version",
+        (
+            scope.tenant,
+            scope.city,
+            seller.legal_name,
+            seller.vat_id,
+            seller.address,
+            seller.prefix,
+            seller.dispute_url,
+            seller.dispute_days,
+            seller.terms_version,
+        ),
+    )
+
+
+def seller(db: Db, scope: Scope) -> Seller | None:
+    """Return the seller of a city."""
+    with db.cursor(row_factory=class_row(Seller)) as cursor:
+        return cursor.execute(
+            "SELECT legal_name, vat_id, address, prefix, dispute_url, dispute_days, terms_version"
+            " FROM payments.seller WHERE tenant = %s AND city = %s",
+            (scope.tenant, scope.city),
+        ).fetchone()
+
+
+def add_plan(
+    db: Db, scope: Scope, plan_id: str, valid_from: datetime, document: dict[str, Any], at: datetime
+) -> bool:
+    """Insert a version of a plan; False when there is one from then on."""
+    done = db.execute(
+        "INSERT INTO payments.plan (tenant, city, plan_id, valid_from, document, added_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (scope.tenant, scope.city, plan_id, valid_from, Jsonb(document), at),
+    )
+    return done.rowcount == 1
+
+
+def plans(db: Db, scope: Scope, at: datetime) -> list[dict[str, Any]]:
+    """Return the version of each plan that is valid at a time, the newest first."""
+    rows = db.execute(
+        "SELECT document FROM ("
+        " SELECT DISTINCT ON (plan_id) plan_id, valid_from, document FROM payments.plan"
+        " WHERE tenant = %s AND city = %s AND valid_from <= %s"
+        " ORDER BY plan_id, valid_from DESC) AS newest ORDER BY valid_from DESC, plan_id",
+        (scope.tenant, scope.city, at),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def add_method(db: Db, scope: Scope, method: Method, at: datetime) -> None:
+    """Insert a payment method."""
+    db.execute(
+        "INSERT INTO payments.method"
+        " (id, tenant, city, customer_id, provider, token, last4, added_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            method.id,
+            scope.tenant,
+            scope.city,
+            method.customer_id,
+            method.provider,
+            method.token,
+            method.last4,
+            at,
+        ),
+    )
+
+
+def methods(db: Db, scope: Scope, customer_id: str) -> list[Method]:
+    """Return a customer's methods, the newest first."""
+    with db.cursor(row_factory=class_row(Method)) as cursor:
+        return cursor.execute(
+            "SELECT id, customer_id, provider, token, last4 FROM payments.method"
+            " WHERE tenant = %s AND city = %s AND customer_id = %s AND removed_at IS NULL"
+            " ORDER BY added_at DESC, id",
+            (scope.tenant, scope.city, customer_id),
+        ).fetchall()
+
+
+def token_of(db: Db, method_id: UUID) -> str:
+    """Return the provider's token of a method, also of one that was removed since."""
+    row = db.execute("SELECT token FROM payments.method WHERE id = %s", (method_id,)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def remove_method(db: Db, scope: Scope, customer_id: str, method_id: UUID, at: datetime) -> bool:
+    """Forget a method for new holds; False when there is none."""
+    done = db.execute(
+        "UPDATE payments.method SET removed_at = %s WHERE id = %s AND tenant = %s AND city = %s"
+        " AND customer_id = %s AND removed_at IS NULL",
+        (at, method_id, scope.tenant, scope.city, customer_id),
+    )
+    return done.rowcount == 1
