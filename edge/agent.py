@@ -3,45 +3,51 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge import VERSION
 from edge.clock import Clock
-from edge.commands.remote import Remote
 from edge.commands.restart import AgentRestart
 from edge.drivers.base import BatteryReading, to_signals
 from edge.drivers.poller import Poller
-from edge.identity.enrol import Enroller
 from edge.journal import Journal
 from edge.rules.battery import BatteryWatch, NewFact
 from edge.rules.pace import Commits, Pace, Schedule, pace_of
 from edge.rules.state import Motion, VehicleState, next_motion
-from edge.senses import Senses
 from edge.settings import Intervals
 from edge.telling import Teller
-from edge.uplink.uplink import Uplink
+
+if TYPE_CHECKING:
+    from edge.commands.remote import Remote
+    from edge.fitting import Fittings
+    from edge.identity.enrol import Enroller
+    from edge.senses import Senses
+    from edge.uplink.uplink import Uplink
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Agent:
-    """Everything a vehicle needs, already opened. Built only in `edge.main` and in tests."""
+    """Everything a vehicle needs, already opened. Built only in `edge.main`.
+
+    `fit` builds what can wait until the first reading is durable; it is called once, at the first
+    use, and may raise ControllerError. `ordered_bits` as the battery's decoder says.
+    """
 
     poller: Poller
     journal: Journal
-    uplink: Uplink
-    enroller: Enroller
     intervals: Intervals
     clock: Clock
     teller: Teller
-    remote: Remote
-    senses: Senses
+    fit: "Callable[[], Fittings]"
+    ordered_bits: int = 0
+    _fitted: "Fittings | None" = field(default=None, init=False)
     _pace: Pace = field(init=False)
     _motion: Motion = field(default_factory=Motion)
-    _watch: BatteryWatch = field(default_factory=BatteryWatch)
+    _watch: BatteryWatch = field(init=False)
     _commits: Commits = field(default_factory=Commits)
     _recorded_s: float = float("-inf")
     _commit: Literal["flush", "seal"] | None = None
@@ -49,10 +55,36 @@ class Agent:
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        self._watch = BatteryWatch(self.ordered_bits)
         self._set_pace()
-        self.remote.wishes.when_changed = self._hurry.set
-        self.remote.own.read_now = self._read_now
-        self.senses.when_able = self.uplink.say_hello
+
+    @property
+    def remote(self) -> "Remote":
+        """What obeys the cloud."""
+        return self._fittings().remote
+
+    @property
+    def senses(self) -> "Senses":
+        """What the vehicle feels beside its battery."""
+        return self._fittings().senses
+
+    @property
+    def enroller(self) -> "Enroller":
+        """What keeps the vehicle's certificate."""
+        return self._fittings().enroller
+
+    @property
+    def uplink(self) -> "Uplink":
+        """The way to the cloud."""
+        return self._fittings().uplink
+
+    def _fittings(self) -> "Fittings":
+        if self._fitted is None:
+            found = self._fitted = self.fit()
+            found.remote.wishes.when_changed = self._hurry.set
+            found.remote.own.read_now = self._read_now
+            found.senses.when_able = found.uplink.say_hello
+        return self._fitted
 
     @property
     def state(self) -> VehicleState:
@@ -67,18 +99,20 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled. A task that fails unexpectedly ends the agent.
 
-        The battery is read and the reading is durable before the uplink loads its libraries; what
-        the cloud wished before the last stop is in force before anything is reported.
+        The battery is read and the reading is durable before anything else is loaded; what the
+        cloud wished before the last stop is in force before anything is reported.
 
         Raises:
             AgentRestart: It was told to start again; the journal is still open.
+            ControllerError: The configuration names a controller that cannot be.
         """
-        await self.remote.open()
         await self.journal.append_fact(
             "agent.started", {"boot": self.journal.boot_id, "version": VERSION}
         )
         await self._poll_once()
         await self._commit_once()
+        await self.remote.open()
+        self._set_pace()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._poll(), name="poll-battery")
@@ -115,7 +149,7 @@ class Agent:
         facts = self._watch.see(reading, offline=self.poller.offline)
         self._tell(reading, now_s)
         self._follow(reading.current_a if reading is not None else None, now_s)
-        values = self.senses.signals()
+        values = self._fitted.senses.signals() if self._fitted is not None else {}
         if reading is not None:
             values = to_signals(reading) | values
         self._record(values, now_s, urgent=bool(facts))
@@ -162,15 +196,21 @@ class Agent:
             trouble=poller.trouble,
             model=poller.about.get("hardware"),
         )
-        self.teller.state(now_s, self.state, unacked=self.waiting, connected=self.uplink.connected)
+        connected = self._fitted is not None and self._fitted.uplink.connected
+        self.teller.state(now_s, self.state, unacked=self.waiting, connected=connected)
 
     def _follow(self, current_a: float | None, now_s: float) -> None:
-        self._motion = next_motion(self._motion, current_a, now_s, self.senses.speed_kmh)
+        speed_kmh = self._fitted.senses.speed_kmh if self._fitted is not None else None
+        self._motion = next_motion(self._motion, current_a, now_s, speed_kmh)
         self._set_pace()
 
     def _set_pace(self) -> None:
-        remote = self.remote
-        self._pace = pace_of(self.intervals, self.state, remote.wishes.intervals, live=remote.live)
+        wished: Mapping[str, float] = {}
+        is_live = False
+        if self._fitted is not None:
+            remote = self._fitted.remote
+            wished, is_live = remote.wishes.intervals, remote.live
+        self._pace = pace_of(self.intervals, self.state, wished, live=is_live)
 
     def _record(self, values: dict[int, int], now_s: float, *, urgent: bool) -> None:
         pace = self._pace

@@ -141,7 +141,7 @@ def _run(args: argparse.Namespace) -> int:
     import sqlite3
 
     from edge.commands.restart import EXIT_CODE, AgentRestart
-    from edge.controllers.registry import ControllerError
+    from edge.controllers.base import ControllerError
     from edge.drivers.registry import UnknownProtocolError
     from edge.journal import JournalBusyError, JournalVersionError
     from edge.journal.accept import AcceptFdError, accept_fd

@@ -16,6 +16,9 @@ from edge.rules.interlock import Speed, fastest
 from protocol.commands import STANDSTILL_KMH
 
 LOOK_S = 1.0
+GATHER_S = 0.005
+"""What one movement changes comes in several words of the controller, and is taken together; the
+answer to the command that moved it goes before."""
 
 Notice = Callable[[list[NewFact]], Awaitable[None]]
 
@@ -94,6 +97,7 @@ class Senses:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._news.wait()
+                    await asyncio.sleep(GATHER_S)
             self._news.clear()
             facts: list[NewFact] = []
             if self.controller is not None:

@@ -57,10 +57,10 @@ class Identity(Section, frozen=True):
 
 
 class Controller(Section, frozen=True):
-    """What locks the vehicle: its language and the serial port it is wired to."""
+    """What locks the vehicle: its language and its serial port; jbd_fet is at the battery's."""
 
     protocol: Literal["lock_unit", "m365_serial", "jbd_fet"]
-    port: NonEmpty
+    port: NonEmpty | None = None
 
 
 class Gnss(Section, frozen=True):
@@ -99,6 +99,12 @@ class Intervals(Section, frozen=True):
     seal_s: Seconds | None = None
 
 
+class Traces(Section, frozen=True):
+    """Which share of the segments of readings begins a trace; 0 is none."""
+
+    ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+
+
 class Settings(Section, frozen=True):
     """Everything an agent is told before it starts."""
 
@@ -110,6 +116,7 @@ class Settings(Section, frozen=True):
     identity: Identity = Identity()
     controller: Controller | None = None
     gnss: Gnss | None = None
+    traces: Traces = Traces()
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:

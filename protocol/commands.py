@@ -204,6 +204,7 @@ KINDS: dict[str, KindRule] = {
     "unlock": KindRule("Unlock", "controller"),
     "immobilise": KindRule("Keep the motor off", "controller", {"on": _flag}, standstill=_when_on),
     "locate": KindRule("Beep and flash", "controller", at_most_once=True),
+    "lights": KindRule("Lights", "controller", {"on": _flag}),
     "speed_mode": KindRule("Speed mode", "controller", {"mode": _mode}),
     "speed_limit": KindRule("Speed limit", "controller", {"kmh": _limit}),
     "open_battery": KindRule(

@@ -86,6 +86,7 @@ VEHICLE_CONTROLLERS: dict[str, VehicleController] = {
                 "speed_mode",
                 "speed_limit",
                 "open_battery",
+                "lights",
             }
         ),
     ),
@@ -99,6 +100,8 @@ VEHICLE_CONTROLLERS: dict[str, VehicleController] = {
         name="m365_serial",
         title="Xiaomi M365 scooter, its ESC in place of a lock",
         baud=115_200,
-        capabilities=frozenset({"lock", "unlock", "immobilise", "speed_mode", "speed_limit"}),
+        capabilities=frozenset(
+            {"lock", "unlock", "immobilise", "speed_mode", "speed_limit", "lights"}
+        ),
     ),
 }

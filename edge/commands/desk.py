@@ -16,7 +16,7 @@ from edge.controllers.base import Outcome
 from edge.faultpoint import reach
 from edge.journal import Journal
 from edge.journal.book import CommandBook
-from edge.journal.commands import CommandRecord
+from edge.journal.commands import KEPT_COMMANDS, CommandRecord
 from protocol.bodies import FieldValue
 from protocol.commands import KINDS, ArgsError, Command, check_args
 
@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 TELL_EVERY_S = 10.0
 _UNWRITTEN = 256
+_KNOWN = 2 * KEPT_COMMANDS
 
 
 class CommandDesk:
@@ -57,6 +58,8 @@ class CommandDesk:
         self._clock = clock
         self._actuators = actuators
         self._open: set[str] = set()
+        # Every id in the book, and some that it has forgotten: a new command need not look there.
+        self._known: set[str] = set()
         self._unwritten: deque[str] = deque(maxlen=_UNWRITTEN)
         self.refusals = RefusalWatch()
         self._lanes: Mapping[str, Lane] = {
@@ -75,6 +78,7 @@ class CommandDesk:
 
     async def open(self) -> None:
         """Take up what an earlier run accepted and never ended; `run` finds out its end."""
+        self._known.update(await self._book.command_ids())
         for record in await self._book.unfinished_commands():
             _log.warning("command %s %s was interrupted", record.kind, record.id)
             self._open.add(record.id)
@@ -98,7 +102,7 @@ class CommandDesk:
         reach(VERIFIED)
         if command.id in self._open or command.id in self._unwritten:
             return
-        known = await self._book.command(command.id)
+        known = await self._book.command(command.id) if command.id in self._known else None
         if known is not None:
             await self._book.tell_again(known)
             return
@@ -169,7 +173,11 @@ class CommandDesk:
         reach(RESULT_JOURNALLED)
         if seq is None:
             self._unwritten.append(record.id)
+        self._known.add(record.id)
         self._open.discard(record.id)
+        if len(self._known) > _KNOWN:
+            kept = await self._book.command_ids()
+            self._known = {*kept, *self._open, *self._unwritten}
         said = f"{outcome.state} ({outcome.reason})" if outcome.reason else outcome.state
         _log.info("command %s %s: %s", record.kind, record.id, said)
 

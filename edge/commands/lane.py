@@ -79,6 +79,7 @@ class Lane:
         self._end = end
         self._tell = tell
         self._waiting: asyncio.Queue[Order] = asyncio.Queue()
+        self._due: dict[str, asyncio.TimerHandle] = {}
         self._telling: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -90,8 +91,8 @@ class Lane:
         """Let an order wait for its turn."""
         self._waiting.put_nowait(order)
         if not order.kept:
-            telling = asyncio.create_task(self._tell_progress(order), name="command-progress")
-            self._telling[order.id] = telling
+            loop = asyncio.get_running_loop()
+            self._due[order.id] = loop.call_later(PROGRESS_S, self._begin_telling, order)
 
     async def run(self) -> None:
         """Work until cancelled. Raises AgentRestart when the agent is to start again."""
@@ -102,7 +103,7 @@ class Lane:
                 await self._tell_no_more(order.id)
                 await self._end(order, outcome)
         finally:
-            for command_id in list(self._telling):
+            for command_id in [*self._due, *self._telling]:
                 await self._tell_no_more(command_id)
 
     async def _execute(self, order: Order) -> Outcome:
@@ -156,9 +157,13 @@ class Lane:
                 return is_so
             await asyncio.sleep(_LOOK_S)
 
-    async def _tell_progress(self, order: Order) -> None:
+    def _begin_telling(self, order: Order) -> None:
         """Say what takes longer than 50 ms: waiting, and then doing."""
-        await asyncio.sleep(PROGRESS_S)
+        del self._due[order.id]
+        telling = asyncio.create_task(self._tell_progress(order), name="command-progress")
+        self._telling[order.id] = telling
+
+    async def _tell_progress(self, order: Order) -> None:
         if not order.begun.is_set():
             await self._tell(order, "accepted")
             await order.begun.wait()
@@ -166,6 +171,9 @@ class Lane:
         await self._tell(order, "executing")
 
     async def _tell_no_more(self, command_id: str) -> None:
+        due = self._due.pop(command_id, None)
+        if due is not None:
+            due.cancel()
         telling = self._telling.pop(command_id, None)
         if telling is not None:
             telling.cancel()

@@ -81,6 +81,8 @@ class TwinKeeper:
         self._keep_signers = keep_signers
         self._kept: KeptTwin | None = None
         self._told: tuple[int, str, int | None] = (0, "", None)
+        # What a stored twin still wants must not be done behind the back of a newer one.
+        self._busy = asyncio.Lock()
         self.twin: DesiredTwin | None = None
 
     def open(self, kept: Kept) -> None:
@@ -109,7 +111,8 @@ class TwinKeeper:
             self._kept = await self._book.tell_twin_again(kept)
             return
         try:
-            await self._apply(twin, envelope, document)
+            async with self._busy:
+                await self._apply(twin, envelope, document)
         except _RefusedError as why:
             await self._refuse(twin.version, why.reason, str(why))
 
@@ -124,7 +127,9 @@ class TwinKeeper:
             if not left:
                 return
             if state is not None:
-                await self._try(left)
+                async with self._busy:
+                    if twin is self.twin:
+                        await self._try(left)
             await asyncio.sleep(TRY_AGAIN_S)
 
     async def _try(self, steps: Sequence[Step]) -> None:
@@ -186,7 +191,8 @@ class TwinKeeper:
         for step in steps:
             outcome = await self._perform(step.kind, step.args)
             if outcome.state != "done":
-                await self._undo([*done, step])
+                # What was refused has moved nothing; what failed may have.
+                await self._undo(done if outcome.state == "refused" else [*done, step])
                 said = f"{step.kind} {outcome.state}: {outcome.reason}"
                 raise _RefusedError(_twin_reason(outcome.reason), said)
             done.append(step)
@@ -206,6 +212,8 @@ class TwinKeeper:
         if station is None:
             return Outcome("refused", "unsupported")
         async with station.lock:
+            if (reason := self._forbids(kind, args)) is not None:  # it may roll by now
+                return Outcome("refused", reason)
             return await station.actuator.perform(kind, args)
 
     async def _refuse(self, version: int, reason: str, detail: str) -> None:

@@ -7,6 +7,10 @@ from typing import Any, Literal, Protocol
 OutcomeState = Literal["done", "refused", "failed"]
 
 
+class ControllerError(ValueError):
+    """The configuration names a controller that cannot be built; the text says what to change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one actuation ended; `reason` is "" for done, else one of the contract's words."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from edge.controllers.base import DONE, ControllerState, Outcome
 from edge.drivers.base import Ask, BatteryReading
 from edge.drivers.jbd_frames import FACTORY_IN, FACTORY_OUT, WRITE, request
-from edge.drivers.jbd_uart import fet_request
+from edge.drivers.jbd_uart import JbdDecoder, fet_request
 from edge.drivers.poller import Poller
 from edge.links.base import LinkDownError
 from protocol.controllers import VEHICLE_CONTROLLERS
@@ -21,7 +21,7 @@ DRAWS_BELOW_A: Final = -0.5
 CONFIRM_S: Final = 2.0
 READ_EVERY_S: Final = 0.1
 _KINDS: Final = VEHICLE_CONTROLLERS["jbd_fet"].capabilities
-_BY_COMMAND: Final = 1 << 12
+_BY_COMMAND: Final = JbdDecoder.ordered_bits
 # Cell and pack over-voltage, charge temperatures, charge over-current, charge time-out.
 _STOPS_CHARGE: Final = 1 << 0 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 13
 _ENTER_FACTORY: Final = Ask(request(WRITE, FACTORY_IN, b"\x56\x78"), FACTORY_IN)
@@ -52,6 +52,8 @@ class JbdFet:
         self._discharge: bool | None = None
         self._turn = asyncio.Lock()
         poller.on_reading = self._take
+        if poller.reading is not None and not poller.offline:
+            self._take(poller.reading)
 
     @property
     def capabilities(self) -> frozenset[str]:

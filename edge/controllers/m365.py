@@ -1,17 +1,20 @@
 """The Xiaomi M365's own ESC as the lock: its registers, read and written over the one-wire bus.
 
 The ESC obeys at any speed, so this driver asks it how fast it goes before every lock, and refuses
-by itself: the last line of defence behind the interlock. Its lock is also its only immobiliser.
+by itself: the last line of defence behind the interlock. Its lock is also its only immobiliser:
+`holds` keep the two apart.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from edge.controllers import holds
 from edge.controllers.base import DONE, ControllerState, Outcome
+from edge.controllers.holds import Forgetful, HoldMemory
 from edge.drivers import m365_frames as wire
 from edge.drivers.m365_frames import EscStatus, Limits, M365Frames
 from edge.links.base import Link, LinkDownError
@@ -38,6 +41,7 @@ _NOT_CONFIRMED: Final = Outcome("failed", "not_confirmed")
 _log = logging.getLogger(__name__)
 
 _Words = tuple[tuple[int, int], ...]
+_Look = Callable[[], Awaitable[bool]]
 _LOCK: Final[_Words] = ((wire.LOCK, 1),)
 _UNLOCK: Final[_Words] = ((wire.UNLOCK, 1),)
 
@@ -48,6 +52,7 @@ class M365:
     def __init__(
         self,
         link: Link,
+        memory: HoldMemory | None = None,
         *,
         reply_s: float = REPLY_S,
         confirm_s: float = CONFIRM_S,
@@ -61,6 +66,10 @@ class M365:
         self._confirm_s = confirm_s
         self._now_s = now_s
         self._state: ControllerState | None = None
+        self._memory = memory or Forgetful()
+        self._recalled = False
+        self._holds = self._saved = holds.NONE
+        self._is_on: bool | None = None
         self._settings_due_s = float("-inf")
         self._line = asyncio.Lock()
         self._order = asyncio.Lock()
@@ -78,6 +87,7 @@ class M365:
     async def run(self) -> None:
         """Poll until cancelled, then give the port back; a lost port is opened again."""
         try:
+            await self._recall()
             while True:
                 try:
                     await self._poll()
@@ -105,31 +115,53 @@ class M365:
         if kind not in _KINDS:
             return _UNSUPPORTED
         try:
-            words = _words(kind, check_args(kind, args))
+            checked = check_args(kind, args)
         except ArgsError:
             return Outcome("refused", "bad_args")
-        if words is None:
-            return _UNSUPPORTED
-        return await self._obeyed(kind, args, words)
-
-    async def lights(self, *, on: bool) -> Outcome:
-        """Switch the tail light."""
-        words = ((wire.TAIL_LIGHT, wire.TAIL_LIGHT_ON if on else 0),)
-        return await self._obeyed("lights", {"on": on}, words)
-
-    async def _obeyed(self, kind: str, args: Mapping[str, Any], words: _Words) -> Outcome:
+        await self._recall()
         async with self._order:
+            change = holds.change_of(kind, checked)
             try:
-                return await self._carry_out(kind, args, words)
+                if change is not None:
+                    return await self._hold(change)
+                return await self._set(kind, checked)
             except LinkDownError as trouble:
                 self._lost(str(trouble))
                 return _NO_ANSWER
 
-    async def _carry_out(self, kind: str, args: Mapping[str, Any], words: _Words) -> Outcome:
+    async def _set(self, kind: str, args: Mapping[str, Any]) -> Outcome:
+        words = _words(kind, args)
+        if words is None:
+            return _UNSUPPORTED
+        look = self._read_settings if kind in _SETTINGS else self._read_status
+
+        def shows() -> bool:
+            return self._state is not None and _shows(self._state, kind, args) is True
+
+        return await self._carry_out(words, look, shows)
+
+    async def _hold(self, change: holds.Change) -> Outcome:
+        """Switch on for a new reason, off when the last one goes; the others stay."""
+        before = self._holds
+        wanted = change.after(before)
+        # A power cut or a line that goes silent must not make it looser than it turns out to be.
+        if not await self._remember(before | wanted):
+            return Outcome("failed", "error")
+        words = _LOCK if change.adds else () if wanted else _UNLOCK
+
+        def shows() -> bool:
+            return self._is_on is bool(wanted) or (self._is_on is False and not change.adds)
+
+        outcome = await self._carry_out(words, self._read_status, shows)
+        if outcome.state != "failed":
+            await self._remember(wanted if outcome == DONE else before)
+            self._take_holds()
+        return outcome
+
+    async def _carry_out(self, words: _Words, look: _Look, shows: Callable[[], bool]) -> Outcome:
         """Write the words and look until they show. A noisy line loses some: then write again."""
         loop = asyncio.get_running_loop()
         until_s, write_at_s = loop.time() + self._confirm_s, float("-inf")
-        look = self._read_settings if kind in _SETTINGS else self._read_status
         wrote = answered = False
         while not wrote or loop.time() < until_s:
             if loop.time() >= write_at_s:
@@ -139,7 +171,7 @@ class M365:
                 wrote, write_at_s = True, loop.time() + _WRITE_AGAIN_S
             if await look():
                 answered = True
-                if self._state is not None and _shows(self._state, kind, args):
+                if shows():
                     return DONE
             await asyncio.sleep(_LOOK_AGAIN_S)
         return _NOT_CONFIRMED if answered else _NO_ANSWER
@@ -160,10 +192,27 @@ class M365:
                 await self._link.send(wire.write(register, value))
         return None
 
+    async def _recall(self) -> None:
+        if not self._recalled:
+            self._holds = self._saved = await self._memory.load()
+            self._recalled = True
+
+    async def _remember(self, kept: holds.Holds) -> bool:
+        self._holds = kept
+        if kept != self._saved:
+            if not await self._memory.save(kept):
+                return False
+            self._saved = kept
+        return True
+
     async def _poll(self) -> None:
+        if self._order.locked():  # whoever is at it reads for itself
+            return
         if await self._read_status() and self._now_s() >= self._settings_due_s:
             await self._read_settings()
             self._settings_due_s = self._now_s() + SETTINGS_EVERY_S
+        if not self._order.locked():
+            await self._remember(self._holds)
 
     def _pause_s(self) -> float:
         state = self.seen()
@@ -178,13 +227,23 @@ class M365:
     def _take_status(self, data: bytes | None) -> EscStatus | None:
         status = wire.read_status(data or b"")
         if status is not None:
+            self._is_on = status.locked
+            if not status.locked and not self._order.locked():
+                self._holds = holds.NONE
             self._take(
-                locked=status.locked,
-                immobilised=status.locked,
+                locked=holds.locked(self._holds, is_on=status.locked),
+                immobilised=holds.immobilised(self._holds, is_on=status.locked),
                 speed_kmh=status.speed_kmh,
                 speed_mode=status.mode,
             )
         return status
+
+    def _take_holds(self) -> None:
+        if self._state is not None and self._is_on is not None:
+            self._take(
+                locked=holds.locked(self._holds, is_on=self._is_on),
+                immobilised=holds.immobilised(self._holds, is_on=self._is_on),
+            )
 
     async def _read_settings(self) -> bool:
         """Read limits and light; what an ESC does not have stays unknown."""
@@ -242,11 +301,9 @@ class M365:
 
 
 def _words(kind: str, args: Mapping[str, Any]) -> _Words | None:
-    """Return what to write where for a command; None for a mode that the ESC does not have."""
-    if kind == "lock" or (kind == "immobilise" and args["on"]):
-        return _LOCK
-    if kind in ("unlock", "immobilise"):
-        return _UNLOCK
+    """Return what to write where for a setting; None for a mode that the ESC does not have."""
+    if kind == "lights":
+        return ((wire.TAIL_LIGHT, wire.TAIL_LIGHT_ON if args["on"] else 0),)
     if kind == "speed_mode":
         mode = args["mode"]
         return ((wire.MODE, wire.MODES.index(mode)),) if mode in wire.MODES else None

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.controllers.base import VehicleController
+from edge.controllers.base import ControllerError, VehicleController
+from edge.controllers.holds import HoldMemory
 from edge.controllers.jbd_fet import JbdFet
 from edge.controllers.lock_unit import LockUnit
 from edge.controllers.m365 import M365
@@ -13,17 +14,14 @@ from edge.drivers.poller import Poller
 from edge.links.opening import open_link
 
 
-class ControllerError(ValueError):
-    """The configuration names a controller that cannot be built; the text says what to change."""
-
-
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What the vehicle has: a serial port for the controller, and the battery's poller."""
+    """What the vehicle has: a serial port for the controller, the battery's poller, a memory."""
 
     port: str | None = None
     poller: Poller | None = None
     battery: str | None = None
+    holds: HoldMemory | None = None
 
 
 def _lock_unit(fitted: Fitted) -> VehicleController:
@@ -31,7 +29,7 @@ def _lock_unit(fitted: Fitted) -> VehicleController:
 
 
 def _m365(fitted: Fitted) -> VehicleController:
-    return M365(open_link(_port("m365_serial", fitted), baud=m365_frames.BAUD))
+    return M365(open_link(_port("m365_serial", fitted), baud=m365_frames.BAUD), fitted.holds)
 
 
 def _jbd_fet(fitted: Fitted) -> VehicleController:

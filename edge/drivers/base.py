@@ -238,6 +238,8 @@ class Decoder(Protocol):
     """One maker's wire language. Pure and synchronous: test it with bytes alone."""
 
     policy: ClassVar[PollPolicy]
+    ordered_bits: ClassVar[int]
+    """Of `protection_bits`, those that tell what somebody switched and no protection."""
     counters: WireCounters
 
     @property

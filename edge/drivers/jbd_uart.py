@@ -98,6 +98,7 @@ def _ask(register: int) -> Ask:
 class JbdDecoder(FrameStream[Frame]):
     """Finds JBD frames in a stream and keeps the newest of each kind."""
 
+    ordered_bits: ClassVar[int] = 1 << PROTECTIONS.index("fets_locked")
     policy: ClassVar[PollPolicy] = PollPolicy(
         baud=9600,
         main=_ask(BASIC),

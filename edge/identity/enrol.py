@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from edge.clock import Clock, utc
+from edge.faultpoint import reach
 from edge.identity.certificate import CertificateInfo
 from edge.identity.exchange import Ask, CloudAwayError, RefusedError, ask
 from edge.identity.keys import KeyStore, KeyStoreError, trusting_context
@@ -148,7 +149,7 @@ class Enroller:
             try:
                 await asyncio.shield(work)
             except asyncio.CancelledError:
-                # The claim may be spent already: do not lose its answer to a stop.
+                # An answer that is on its way is kept: that spares asking again.
                 await asyncio.wait({work}, timeout=STOP_S)
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
@@ -169,8 +170,9 @@ class Enroller:
     ) -> None:
         with self._keys.alone():
             tls = context()
-            csr = await asyncio.to_thread(self._keys.new_request, self._device_id)
+            csr = await asyncio.to_thread(self._keys.new_request, self._device_id, claim=claim)
             answer = await self._post(self._url(leaf), {**body, "csr": csr}, tls)
+            reach("enrol.answered")
             if answer.device_id != self._device_id:
                 raise RefusedError(
                     f"the cloud answered with an identity for {answer.device_id!r}; "

@@ -5,7 +5,10 @@ The folder of `FileKeyStore`, 0700, its files 0600:
     3/key.pem certificate.pem ca.pem signers.json claim    what belongs together
     current -> 3                                           which one counts: switched atomically
     key.pem -> current/key.pem …                           the same under names that never change
-    pending/                                               a new key that has no certificate yet
+    pending/key.pem HASH.csr                               a new key that has no certificate yet
+
+HASH names the claim that the key is to be certified for. A claim is good for one key, so whatever
+happens before its certificate counts, the same key asks again.
 """
 
 import contextlib
@@ -78,10 +81,11 @@ class KeyStore(Protocol):
         Raises KeyStoreError when another process holds it.
         """
 
-    def new_request(self, device_id: str) -> str:
+    def new_request(self, device_id: str, *, claim: str | None = None) -> str:
         """Make a new key beside the one in use and return its signing request, PEM.
 
-        Raises KeyStoreError.
+        The key is kept before this returns. For a claim that was asked with before and whose
+        answer was not kept, it is the key and the request of then. Raises KeyStoreError.
         """
 
     def keep(
@@ -158,15 +162,22 @@ class FileKeyStore:
         finally:
             os.close(lock)
 
-    def new_request(self, device_id: str) -> str:
-        """Make a new key in `pending` and return its request. Raises KeyStoreError."""
-        with self._writing("make a key in"):
-            pending = self._empty_pending()
-            if "cryptography.x509" in sys.modules:  # its memory is spent already
-                from edge.identity.request import make_request
+    def new_request(self, device_id: str, *, claim: str | None = None) -> str:
+        """Make a new key in `pending`, or take the one of this claim, and return its request.
 
-                return make_request(pending, device_id)
-            return _apart(pending, device_id)
+        Raises KeyStoreError.
+        """
+        name = "" if claim is None else f"{_hash(f'{device_id} {claim}')}.csr"
+        with self._writing("make a key in"):
+            if name and (home := self._asked_with(name)) is not None:
+                return _text(home / name)
+            pending = self._empty_pending()
+            request = _make(pending, device_id)
+            if name:
+                sync_folder(pending)
+                replace_private(pending / name, request.encode())
+                sync_folder(self.folder)
+            return request
 
     def keep(
         self, certificate: str, ca: str, signers: Sequence[SignerKey], *, claim: str | None = None
@@ -199,6 +210,8 @@ class FileKeyStore:
             for old in self._numbers():
                 if old != number:
                     shutil.rmtree(self.folder / str(old))
+            for asked in (self.folder / str(number)).glob("*.csr"):
+                asked.unlink()
             reach("keep.cleared")
 
     def keep_signers(self, signers: Sequence[SignerKey]) -> None:
@@ -236,6 +249,20 @@ class FileKeyStore:
 
     def _numbers(self) -> list[int]:
         return [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
+
+    def _asked_with(self, name: str) -> Path | None:
+        """Return the folder of a key that has asked with this request and does not count yet."""
+        pending = self.folder / "pending"
+        try:
+            now = int(self._current().name)
+        except KeyStoreError:
+            now = 0
+        # A kill while the answer was kept leaves a pair that has a number and does not count.
+        for number in self._numbers():
+            if number > now and (self.folder / str(number) / name).exists():
+                shutil.rmtree(pending, ignore_errors=True)
+                (self.folder / str(number)).rename(pending)
+        return pending if (pending / name).exists() else None
 
     def _empty_pending(self) -> Path:
         self.folder.chmod(0o700)
@@ -329,6 +356,14 @@ def _check(home: Path, certificate: str, ca: str) -> None:
             "ask whoever runs the cloud to look at its pki folder"
         )
     _context(home, ca)
+
+
+def _make(pending: Path, device_id: str) -> str:
+    if "cryptography.x509" in sys.modules:  # its memory is spent already
+        from edge.identity.request import make_request
+
+        return make_request(pending, device_id)
+    return _apart(pending, device_id)
 
 
 def _apart(pending: Path, device_id: str) -> str:

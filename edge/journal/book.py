@@ -91,6 +91,10 @@ class CommandBook:
         """Return what is known of a command."""
         return await self._journal.commands(lambda tables: tables.get(command_id))
 
+    async def command_ids(self) -> list[str]:
+        """Return the ids of every command that is remembered."""
+        return await self._journal.commands(CommandTables.ids)
+
     async def unfinished_commands(self) -> list[CommandRecord]:
         """Return the commands that an earlier run accepted and never ended, oldest first."""
         return await self._journal.commands(CommandTables.unfinished)

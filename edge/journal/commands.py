@@ -128,6 +128,10 @@ class CommandTables:
         ).fetchone()
         return None if row is None else _record(row)
 
+    def ids(self) -> list[str]:
+        """Return the ids of every command that is remembered."""
+        return [command_id for (command_id,) in self._db.execute("SELECT id FROM command")]
+
     def unfinished(self) -> list[CommandRecord]:
         """Return the commands that never got their end, oldest first."""
         rows = self._db.execute(
@@ -157,6 +161,15 @@ class CommandTables:
     def set_intervals(self, intervals: Mapping[str, float]) -> None:
         """Write intervals in seconds by name that a command set."""
         self._db.executemany("INSERT OR REPLACE INTO interval VALUES (?, ?)", intervals.items())
+
+    def holds(self) -> frozenset[str]:
+        """Return why the vehicle is held still."""
+        return frozenset(name for (name,) in self._db.execute("SELECT name FROM hold"))
+
+    def set_holds(self, holds: Iterable[str]) -> None:
+        """Write why the vehicle is held still."""
+        self._db.execute("DELETE FROM hold")
+        self._db.executemany("INSERT INTO hold VALUES (?)", [(name,) for name in holds])
 
     def put_twin(
         self,

@@ -32,6 +32,7 @@ from edge.journal.store import (
     Written,
     damage,
 )
+from edge.traces import NewTrace, never
 from protocol.bodies import Fact, FieldValue, encode_facts
 from protocol.segment import Lane
 
@@ -61,6 +62,7 @@ class Journal:
         max_bytes: int,
         clock_offset: Callable[[], int] = lambda: 0,
         accept_fd: int | None = None,
+        new_trace: NewTrace = never,
     ) -> None:
         self._path = path
         self._clock = clock
@@ -68,6 +70,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._clock_offset = clock_offset
         self._accept_fd = accept_fd
+        self._new_trace = new_trace
         self._lock = JournalLock(path)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{path.name}")
         self._buffer_lock = threading.Lock()
@@ -89,6 +92,7 @@ class Journal:
         max_bytes: int = 64_000_000,
         clock_offset: Callable[[], int] = lambda: 0,
         accept_fd: int | None = None,
+        new_trace: NewTrace = never,
     ) -> Self:
         """Open or create the journal at `path` and seal what an earlier run left open.
 
@@ -99,6 +103,7 @@ class Journal:
             max_bytes: beyond it the oldest signal segments are thinned; facts never are.
             clock_offset: milliseconds to add to this device's time, asked when sealing.
             accept_fd: where to write a line for each durable record, or None.
+            new_trace: asked for each segment of readings whether it begins a trace.
 
         Raises:
             JournalBusyError: Another agent has it open.
@@ -112,6 +117,7 @@ class Journal:
             max_bytes=max_bytes,
             clock_offset=clock_offset,
             accept_fd=accept_fd,
+            new_trace=new_trace,
         )
         try:
             await journal._run(journal._open)
@@ -268,6 +274,7 @@ class Journal:
             max_bytes=self._max_bytes,
             new_epoch=lambda: secrets.randbits(64),
             now=self._now,
+            new_trace=self._new_trace,
         )
 
     def _start_anew(self) -> None:

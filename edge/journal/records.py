@@ -75,12 +75,16 @@ class Damaged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """What a journal holds of a lane: `floor_seq` is the lowest seq still held."""
+    """What a journal holds of a lane: `floor_seq` is the lowest seq still held.
+
+    `sealed_seq` is the last seq that lies in a segment; what comes after it cannot be sent yet.
+    """
 
     lane: Lane
     epoch: int
     floor_seq: int
     last_seq: int
+    sealed_seq: int
 
     @property
     def holds_any(self) -> bool:

@@ -47,6 +47,9 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO trusted VALUES (1, 0, '{}', '{}');
     CREATE TABLE interval (name TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE hold (name TEXT PRIMARY KEY) WITHOUT ROWID;
+    """,
 )
 
 

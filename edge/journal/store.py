@@ -12,6 +12,7 @@ import msgspec
 from edge.journal import schema
 from edge.journal.commands import CommandTables
 from edge.journal.records import Damaged, Durable, LaneView, PendingFact, Range, Reading, Sealed
+from edge.traces import NewTrace, never
 from protocol.messages import epoch_hex, epoch_int
 from protocol.segment import (
     Fact,
@@ -68,6 +69,7 @@ class JournalStore:
         max_bytes: size at which the oldest signal segments are thinned.
         new_epoch: gives a random u64.
         now: gives (wall_ms, mono_ms).
+        new_trace: asked for each segment of readings that is sealed.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class JournalStore:
         max_bytes: int,
         new_epoch: Callable[[], int],
         now: Callable[[], tuple[int, int]],
+        new_trace: NewTrace = never,
     ) -> None:
         self._boot_id = boot_id
         self._max_bytes = max_bytes
         self._now = now
+        self._new_trace = new_trace
         self._db = schema.connect(path)
         try:
             self._lanes = {lane: self._open_lane(lane, new_epoch) for lane in Lane}
@@ -95,7 +99,8 @@ class JournalStore:
     def lane(self, lane: Lane) -> LaneView:
         """Return what is held of a lane now."""
         held = self._lanes[lane]
-        return LaneView(lane, held.epoch, held.floor_seq, held.last_seq)
+        sealed_seq = self._tail.first_seq - 1 if lane is Lane.SIGNAL else held.last_seq
+        return LaneView(lane, held.epoch, held.floor_seq, held.last_seq, sealed_seq)
 
     @property
     def tail_readings(self) -> int:
@@ -319,6 +324,7 @@ class JournalStore:
                 clock_offset_ms=clock_offset_ms,
                 times_ms=[time_ms for time_ms, _ in cut],
                 columns=_columns(cut),
+                traceparent=self._new_trace(),
             )
             self._insert_segment(Lane.SIGNAL, first_seq + start, len(cut), payload)
 

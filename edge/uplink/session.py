@@ -172,11 +172,16 @@ class Session:
             if self.clock.mono_s() >= self._hello_due_s():
                 await self._say_hello()
             if self.answered:
-                await self._fill()
-                for segment in self.window.due(self.clock.mono_s()):
-                    await self.link.publish(_LEAF[segment.lane], segment.payload)
-                    self.counters.segments_sent += 1
+                # What is due of the facts is on its way before the other lane is looked at.
+                for lane in Lane:
+                    await self._fill(lane)
+                    await self._send_due()
             await self._pause()
+
+    async def _send_due(self) -> None:
+        for segment in self.window.due(self.clock.mono_s()):
+            await self.link.publish(_LEAF[segment.lane], segment.payload)
+            self.counters.segments_sent += 1
 
     async def _pause(self) -> None:
         until_s = min(self._hello_due_s(), self.window.next_due_s())
@@ -184,13 +189,12 @@ class Session:
             async with asyncio.timeout(max(0.0, until_s - self.clock.mono_s())):
                 await self.wake.wait()
 
-    async def _fill(self) -> None:
-        for lane in Lane:
-            held = self.journal.lane(lane)
-            self.window.follow(lane, held.epoch)
-            next_seq, room = self.window.next_seq(lane), self.window.room(lane)
-            if room and next_seq <= held.last_seq:
-                self.window.take(await self.journal.unacked(lane, next_seq, limit=room))
+    async def _fill(self, lane: Lane) -> None:
+        held = self.journal.lane(lane)
+        self.window.follow(lane, held.epoch)
+        next_seq, room = self.window.next_seq(lane), self.window.room(lane)
+        if room and next_seq <= held.sealed_seq:
+            self.window.take(await self.journal.unacked(lane, next_seq, limit=room))
 
     def _hello_due_s(self) -> float:
         return self.presence.due_s(unacked=self.window.in_flight > 0)

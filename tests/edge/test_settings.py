@@ -43,6 +43,11 @@ def test_what_is_not_wired_is_not_there(tmp_path: Path) -> None:
     assert load(written(tmp_path, wired), {}).gnss == Gnss("/dev/ttyS2")
 
 
+def test_a_controller_at_the_batterys_port_needs_none_of_its_own(tmp_path: Path) -> None:
+    at_battery = SMALLEST + '[controller]\nprotocol = "jbd_fet"\n'
+    assert load(written(tmp_path, at_battery), {}).controller == Controller("jbd_fet")
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, SMALLEST + '[mqtt]\nhost = "file.example"\nport = 1\n')
     environ = {

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from edge.clock import ManualClock
+from edge.commands import desk
 from edge.commands.restart import AgentRestart
 from tests.edge.commands.parts import NOW_MS, FakeLock, TestSigner, a_vehicle, until
 
@@ -49,6 +50,23 @@ async def test_a_repeat_of_what_is_under_way_is_answered_by_its_one_result(tmp_p
         await vehicle.quiet()
         assert len(await vehicle.facts("command.result")) == 1
         assert vehicle.lock.moved["locate"] == 1
+
+
+async def test_however_many_commands_came_a_repeat_is_still_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "_KNOWN", 3)
+    first = SIGNER.command("unlock")
+    async with a_vehicle(tmp_path / "j.db", KEYS) as vehicle:
+        for envelope in (first, *(SIGNER.command("unlock") for _ in range(5))):
+            await vehicle.command(envelope)
+            await vehicle.quiet()
+        await vehicle.acked()
+        moved = dict(vehicle.lock.moved)
+        await vehicle.command(first)
+        (told,) = await vehicle.facts("command.result")
+        assert told["repeat"] is True
+        assert dict(vehicle.lock.moved) == moved
 
 
 async def stopped_amid(path: Path, lock: FakeLock, kind: str, **args: Any) -> None:

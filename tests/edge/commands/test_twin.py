@@ -1,5 +1,6 @@
 """The desired twin: whole or not at all, newest word only, in force again after a restart."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,44 @@ async def test_immobilising_above_walking_pace_is_refused_whole(tmp_path: Path) 
         await vehicle.twin(twin)
         assert await applied(vehicle) == [1]
         assert lock.immobilised
+
+
+async def test_a_twin_that_waits_for_its_turn_is_refused_when_the_vehicle_rolls_by_then(
+    tmp_path: Path,
+) -> None:
+    lock = FakeLock(ManualClock(NOW_MS), gate=asyncio.Event())
+    async with a_vehicle(tmp_path / "j.db", KEYS, lock=lock, forbids=moving(lock)) as vehicle:
+        await vehicle.command(SIGNER.command("speed_mode", args={"mode": "eco"}))
+        await until(lambda: lock.at_gate)
+        taking = asyncio.create_task(vehicle.twin(SIGNER.twin(1, immobilised=True)))
+        await asyncio.sleep(0.01)
+        lock.speed_kmh = 20.0
+        assert lock.gate is not None
+        lock.gate.set()
+        await taking
+        assert await refused(vehicle) == [(1, "moving")]
+        assert lock.moved == {"speed_mode": 1}
+        lock.speed_kmh = 0.0
+        await vehicle.twin(SIGNER.twin(1, immobilised=True))
+        assert await applied(vehicle) == [1]
+
+
+async def test_what_an_older_twin_still_wants_is_not_done_behind_a_newer_one(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock(NOW_MS)
+    async with a_vehicle(tmp_path / "j.db", KEYS, clock=clock) as vehicle:
+        await vehicle.twin(SIGNER.twin(1, immobilised=True, speed_limit_kmh=20))
+    fresh = FakeLock(clock, gate=asyncio.Event())
+    async with a_vehicle(tmp_path / "j.db", KEYS, clock=clock, lock=fresh, boot_id=2) as vehicle:
+        await until(lambda: fresh.at_gate)
+        taking = asyncio.create_task(vehicle.twin(SIGNER.twin(2, immobilised=False)))
+        await asyncio.sleep(0.01)
+        assert fresh.gate is not None
+        fresh.gate.set()
+        await taking
+        await asyncio.sleep(0.05)
+        assert (fresh.immobilised, fresh.limit_kmh) == (False, 0)
 
 
 async def test_what_the_vehicle_cannot_do_is_refused_whole(tmp_path: Path) -> None:

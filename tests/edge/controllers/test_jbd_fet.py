@@ -13,6 +13,7 @@ from edge.controllers.jbd_fet import JbdFet
 from edge.drivers.jbd_uart import JbdDecoder
 from edge.drivers.poller import Poller
 from edge.links.serial import SerialLink
+from edge.rules.battery import BatteryWatch
 from firmware_shim.faults import Faults
 from firmware_shim.jbd_uart import JbdController
 from firmware_shim.pack import Pack, Protection
@@ -148,6 +149,27 @@ async def test_changes_are_told_by_the_agent_s_own_polls() -> None:
             shim.pack.discharge_allowed = allowed
             await poller.poll()
         assert [state.locked for state in told] == [False, True]
+
+
+async def test_a_lock_trips_no_protection_and_what_does_trip_is_told_all_the_same() -> None:
+    async with battery() as (shim, poller, lock):
+        watch = BatteryWatch(JbdDecoder.ordered_bits)
+        await lock.perform("lock", {})
+        reading = await poller.poll()
+        assert reading is not None
+        assert reading.alarms == ("fets_locked",)
+        assert watch.see(reading, offline=False) == []
+        shim.set({"protection_bits": JbdDecoder.ordered_bits | 1})
+        told = watch.see(await poller.poll(), offline=False)
+        fields = {"bits": 1, "alarms": "cell_overvoltage"}
+        assert told == [("battery.protection_tripped", fields)]
+
+
+async def test_what_the_first_reading_said_is_known_to_a_lock_that_is_fitted_after_it() -> None:
+    async with battery() as (_, poller, lock):
+        await lock.perform("lock", {})
+        await poller.poll()
+        assert JbdFet(poller).is_so("lock", {}) is True
 
 
 async def test_polls_and_orders_at_once_never_talk_over_one_another() -> None:

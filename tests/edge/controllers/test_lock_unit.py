@@ -125,6 +125,7 @@ async def test_on_change_is_called_at_changes_only() -> None:
         ("speed_mode", {"mode": "eco"}),
         ("open_battery", {}),
         ("locate", {}),
+        ("lights", {"on": True}),
     ],
 )
 async def test_each_kind_is_done_when_the_sensor_says_so(kind: str, args: dict[str, Any]) -> None:
@@ -192,7 +193,8 @@ async def test_two_orders_at_once_are_carried_out_one_after_the_other() -> None:
     ("kind", "args", "reason"),
     [
         ("charge_enable", {"on": True}, "unsupported"),
-        ("lights", {"on": True}, "unsupported"),
+        ("reboot", {}, "unsupported"),
+        ("lights", {}, "bad_args"),
         ("immobilise", {}, "bad_args"),
         ("speed_limit", {"kmh": 300}, "bad_args"),
         ("speed_limit", {"kmh": 2}, "bad_args"),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.controllers.registry import CONTROLLERS, ControllerError, Fitted, build_controller
+from edge.controllers.base import ControllerError
+from edge.controllers.registry import CONTROLLERS, Fitted, build_controller
 from edge.drivers.jbd_uart import JbdDecoder
 from edge.drivers.poller import Poller
 from edge.links.serial import SerialLink

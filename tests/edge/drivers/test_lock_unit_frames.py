@@ -99,7 +99,7 @@ def test_statuses_are_read_as_printed(name: str, status: Status) -> None:
 
 
 def test_about_and_replies_are_read_as_printed() -> None:
-    kinds = VEHICLE_CONTROLLERS["lock_unit"].capabilities | {"lights"}
+    kinds = VEHICLE_CONTROLLERS["lock_unit"].capabilities
     assert wire.read_about(only(VECTORS["about"]).payload) == About(
         1, kinds, 0xDEADBEEF, "MC-LU1 1.0"
     )

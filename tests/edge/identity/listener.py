@@ -1,4 +1,4 @@
-"""The cloud's device listener as a vehicle meets it: real TLS, claims that are good once."""
+"""The cloud's device listener as a vehicle meets it: real TLS, claims good for one request."""
 
 import asyncio
 import json
@@ -30,6 +30,7 @@ class Listener:
     age: timedelta = timedelta(minutes=5)
     asked: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
+    answered: dict[tuple[str, str], bytes] = field(default_factory=dict)
     port: int = 0
 
     @property
@@ -64,11 +65,15 @@ class Listener:
         return self._issue(200, device_id, body["csr"])
 
     def _enrol(self, body: dict[str, Any]) -> bytes:
+        asked = (body["claim"], body["csr"])
         state = self.claims.get(body["claim"], "unknown")
+        if asked in self.answered:
+            return self.answered[asked]
         if state != "new":
             return problem(403, f"claim-{state}", "ask for a new one")
         self.claims[body["claim"]] = "used"
-        return self._issue(201, body["device_id"], body["csr"])
+        self.answered[asked] = self._issue(201, body["device_id"], body["csr"])
+        return self.answered[asked]
 
     def _issue(self, status: int, device_id: str, csr: str) -> bytes:
         begins = datetime.now(UTC) - self.age

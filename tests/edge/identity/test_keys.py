@@ -96,6 +96,27 @@ def test_the_key_is_a_new_one_each_time_and_the_request_proves_it(
     assert keys.tls_context()
 
 
+def test_a_claim_that_was_not_answered_is_asked_with_the_same_key_again(
+    keys: FileKeyStore, authority: TestAuthority
+) -> None:
+    first = keys.new_request(DEVICE, claim="a-claim")
+    assert FileKeyStore(keys.folder).new_request(DEVICE, claim="a-claim") == first
+    keys.keep(authority.certify(first, DEVICE), authority.ca_pem, SIGNERS, claim="a-claim")
+    assert keys.tls_context()
+    assert keys.new_request(DEVICE, claim="a-claim") != first
+
+
+@pytest.mark.parametrize(("device_id", "claim"), [(DEVICE, "b-claim"), ("demo-002", "a-claim")])
+def test_another_claim_or_another_device_gets_a_key_of_its_own(
+    keys: FileKeyStore, authority: TestAuthority, device_id: str, claim: str
+) -> None:
+    first = keys.new_request(DEVICE, claim="a-claim")
+    second = keys.new_request(device_id, claim=claim)
+    assert second != first
+    keys.keep(authority.certify(second, device_id), authority.ca_pem, SIGNERS, claim=claim)
+    assert keys.tls_context()
+
+
 def test_a_certificate_of_another_key_leaves_the_old_pair(
     keys: FileKeyStore, authority: TestAuthority
 ) -> None:

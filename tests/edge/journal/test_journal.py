@@ -57,6 +57,20 @@ async def test_many_small_flushes_fill_one_segment(path: Path) -> None:
         assert journal.lane(Lane.SIGNAL).last_seq == SEGMENT_READINGS + 1
 
 
+async def test_a_lane_says_how_far_it_can_be_sent(path: Path) -> None:
+    async with a_journal(path) as journal:
+        fill(journal, SEGMENT_READINGS + 3)
+        await journal.flush()
+        held = journal.lane(Lane.SIGNAL)
+        assert (held.last_seq, held.sealed_seq) == (SEGMENT_READINGS + 3, SEGMENT_READINGS)
+        await journal.seal()
+        assert journal.lane(Lane.SIGNAL).sealed_seq == SEGMENT_READINGS + 3
+        await journal.append_fact("a")
+        assert journal.lane(Lane.FACT).sealed_seq == 1
+    async with a_journal(path) as journal:
+        assert journal.lane(Lane.SIGNAL).sealed_seq == SEGMENT_READINGS + 3
+
+
 async def test_an_empty_seal_makes_no_segment(path: Path) -> None:
     async with a_journal(path) as journal:
         assert await journal.seal() == 0

@@ -41,3 +41,13 @@ def test_a_reading_without_protection_bits_changes_nothing() -> None:
     watch = BatteryWatch()
     watch.see(a_reading(1, "a"), offline=False)
     assert watch.see(a_reading(None), offline=False) == []
+
+
+def test_what_was_switched_by_order_is_no_protection() -> None:
+    watch = BatteryWatch(ordered_bits=4)
+    assert watch.see(a_reading(4, "fets_locked"), offline=False) == []
+    tripped = ("battery.protection_tripped", {"bits": 2, "alarms": "cell_undervoltage"})
+    both = a_reading(6, "cell_undervoltage", "fets_locked")
+    assert watch.see(both, offline=False) == [tripped]
+    assert watch.see(a_reading(2, "cell_undervoltage"), offline=False) == []
+    assert BatteryWatch().see(a_reading(4, "c"), offline=False) != []
