@@ -15,16 +15,16 @@ from fastapi import APIRouter, FastAPI
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import PoolTimeout
 
+from cloud.devices import gauges as device_gauges
 from cloud.devices import http as devices_http
-from cloud.devices import metrics as device_metrics
 from cloud.devices import requests as device_requests
-from cloud.devices.api import CommandHub, Limits, count_connected
+from cloud.devices.api import CommandHub, Limits
 from cloud.devices.broker_log import BrokerLog
 from cloud.devices.commit import Classify, Parts
 from cloud.devices.device_http import Door
 from cloud.devices.gate import Gate
 from cloud.devices.ingest import Ingest, Settle, commit_then_ack
-from cloud.devices.link import connect_link
+from cloud.devices.link import COMMAND_PROBE, connect_link
 from cloud.devices.listener import Listener
 from cloud.devices.model import classify
 from cloud.devices.presence import Presence
@@ -49,6 +49,7 @@ from cloud.kit.ports.authority import FileAuthority
 from cloud.kit.ports.signing import FileSigner, signer_keys
 from cloud.kit.postgres import EmbeddedPostgres
 from cloud.kit.settings import CloudSettings, token_key
+from cloud.kit.traced_http import Traced
 from cloud.pages import http as pages_http
 from cloud.telemetry import api as telemetry
 from cloud.telemetry import http as telemetry_http
@@ -125,9 +126,10 @@ def build(
         on_failure: called when a background task ends with an error nobody expected.
 
     Raises:
-        ValueError: a context that does not exist.
+        ValueError: a context that does not exist, or a broker that gets no commands.
     """
     contexts = chosen_contexts(settings)
+    settings.check_broker(contexts)
     running = Running(settings, contexts, clock or SystemClock(), promise or Promise(), on_failure)
     running.device_listener = device_listener
 
@@ -149,6 +151,7 @@ def build(
         settings.commands_per_minute, settings.fleet_commands_per_minute
     )
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Traced)
     install_problems(app)
     tell_auth(app)
     app.include_router(health_router(running.checks()))
@@ -199,7 +202,7 @@ class Running:
             pause_s = _TIDY_EVERY.total_seconds()
             work["sign-ins"] = self._every(pause_s, lambda _pool: identity.tidy(), pool)
         if "devices" in self._contexts:
-            work |= await self._device_work(stack, engines, pool)
+            work |= await self._device_work(stack, engines, pool, app.state.commands)
         subscribers = [s for s in SUBSCRIBERS if s.name.partition(".")[0] in self._contexts]
         if subscribers:
             work["events"] = run_events(engines.dsn, pool, subscribers, self._clock)
@@ -224,7 +227,7 @@ class Running:
             postgres.watch()
             pids["postgres"] = postgres.pid or 0
         if broker is None:
-            nats = EmbeddedNats(settings.data_dir)
+            nats = EmbeddedNats(settings.data_dir, door=settings.mqtt_door)
             stack.push_async_callback(asyncio.to_thread, nats.stop)
             await asyncio.to_thread(nats.start)
             nats.watch()
@@ -234,7 +237,7 @@ class Running:
         return Engines(dsn, broker, pids)
 
     async def _device_work(
-        self, stack: contextlib.AsyncExitStack, engines: Engines, pool: Pool
+        self, stack: contextlib.AsyncExitStack, engines: Engines, pool: Pool, hub: CommandHub
     ) -> dict[str, Coroutine[Any, Any, None]]:
         work = await self._gate_work(stack, engines)
         if self.device_listener is not None:
@@ -244,8 +247,10 @@ class Running:
         self._link_is_up = lambda: client.is_connected
         dsn = durable(engines.dsn)
         parts = Parts(telemetry.keep, PROJECTORS, self._promise.classify)
-        ingest = Ingest(client, dsn, self._clock, parts, settle=self._promise.settle)
-        commands = await connect_link(engines.broker.commands_url, name="mobility-commands")
+        settle = self._promise.settle
+        ingest = Ingest(client, dsn, self._clock, parts, settle=settle, told=hub.tell)
+        url = engines.broker.commands_url
+        commands = await connect_link(url, name="mobility-commands", sends=COMMAND_PROBE)
         stack.push_async_callback(commands.close)
         signer = FileSigner(self._settings.data_dir, self._clock)
         relay = Relay(commands, dsn, signer, self._clock)
@@ -322,13 +327,14 @@ class Running:
             telemetry.merge_minutes(db, now)
             dropped = telemetry.drop_expired(db, now)
             device_requests.trim(db, now)
+            device_gauges.look_at_certificates(db, now, self._settings.certificate_lifetime)
             idempotency.trim(db, now)
         if dropped:
             log.info("dropped what is older than we keep: %s", ", ".join(dropped))
 
     def _look(self, pool: Pool) -> None:
         with pool.connection() as db:
-            device_metrics.CONNECTED.set(count_connected(db, self._clock.now()))
+            device_gauges.look(db, self._clock.now())
 
     async def _database_trouble(self) -> str | None:
         if self._pool is None:

@@ -20,11 +20,16 @@ _EXAMPLES = """examples:
 _SERVE_EXAMPLES = """examples:
   mobility-cloud serve                                  every context, embedded engines, in .demo
   mobility-cloud serve --data-dir /srv/mobility --http 0.0.0.0:8080 --device-https 0.0.0.0:8443
-  DATABASE_URL=... NATS_URL=... mobility-cloud serve devices telemetry     one more ingest worker
+  mobility-cloud serve --device-https 0.0.0.0:8443 --mqtt 0.0.0.0:8883 --broker-host cloud.example
+  DATABASE_URL=... NATS_URL=... NATS_COMMANDS_URL=... mobility-cloud serve devices telemetry
   DATABASE_URL=... NATS_URL=... mobility-cloud serve fleet pages           pages and API alone
 """
 _DEVICES_EXAMPLES = """examples:
   mobility-cloud devices add demo-001 --battery jbd_uart --port /dev/ttyUSB0 --out demo-001.toml
+  mobility-cloud devices add demo-001 --battery jbd_uart --port /dev/ttyUSB0 --out demo-001.toml \\
+      --controller lock_unit --controller-port /dev/ttyUSB1 --gnss-port /dev/ttyUSB2
+  mobility-cloud devices add demo-001 --battery jbd_uart --port /dev/ttyUSB0 --out demo-001.toml \\
+      --controller jbd_fet                            locks with the battery's own switches
   mobility-edge run --config demo-001.toml
   mobility-cloud devices list
   mobility-cloud devices claim demo-001 --ttl 2h      one JSON object; the claim is shown only now
@@ -133,6 +138,23 @@ def _add_serve(commands: _Commands) -> None:
         metavar="HOST:PORT",
         help="where devices enrol and renew (default 127.0.0.1:8443 or the next free)",
     )
+    serve.add_argument(
+        "--mqtt",
+        metavar="HOST:PORT",
+        help="where the embedded broker takes vehicles (default 127.0.0.1:18830 or the next free)",
+    )
+    serve.add_argument(
+        "--broker-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what vehicles on other machines call this one, for certificates; may be repeated",
+    )
+    serve.add_argument(
+        "--traces",
+        choices=("off", "console", "file", "otlp"),
+        help="where spans go: stderr, logs/traces.jsonl, a collector (default $MOBILITY_TRACES)",
+    )
 
 
 def _add_devices(commands: _Commands) -> None:
@@ -146,7 +168,7 @@ def _add_devices(commands: _Commands) -> None:
     add.add_argument("--port", required=True, metavar="PATH", help="serial port of the battery")
     add.add_argument("--out", required=True, metavar="FILE", type=Path, help="file to write")
     add.add_argument("--force", action="store_true", help="overwrite FILE, with a new claim")
-    add.add_argument("--controller", metavar="NAME", help="vehicle controller, such as lock_unit")
+    add.add_argument("--controller", metavar="NAME", help="lock_unit, jbd_fet or m365_serial")
     add.add_argument("--controller-port", metavar="PATH", help="its serial port, if it has one")
     add.add_argument("--gnss-port", metavar="PATH", help="serial port of the GNSS receiver")
     _add_data_dir(add)

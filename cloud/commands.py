@@ -59,15 +59,20 @@ def _serve(arguments: argparse.Namespace) -> int:
         host, port = host_and_port(arguments.http) if arguments.http else (None, None)
         wanted = arguments.device_https
         device_host, device_port = host_and_port(wanted) if wanted else (None, None)
+        mqtt_host, mqtt_port = host_and_port(arguments.mqtt) if arguments.mqtt else (None, None)
         settings = CloudSettings.from_env(
             data_dir=arguments.data_dir,
             contexts=tuple(arguments.contexts),
+            mqtt_listen_host=mqtt_host,
+            mqtt_listen_port=mqtt_port,
+            broker_hosts=tuple(arguments.broker_host) or None,
             http_host=host,
             http_port=port,
             device_https_host=device_host,
             device_https_port=device_port,
+            traces=arguments.traces,
         )
-        chosen_contexts(settings)
+        settings.check_broker(chosen_contexts(settings))
     except ValueError as wrong:
         raise UsageError(_sentence(wrong)) from wrong
     return serve(settings)
@@ -98,7 +103,7 @@ def _add_device(arguments: argparse.Namespace) -> int:
 
 
 def _controller(arguments: argparse.Namespace) -> "agent_config.Controller | None":
-    """Return the vehicle controller asked for; one without a line of its own is at the battery."""
+    """Return the vehicle controller asked for; None when none is."""
     from cloud.devices import agent_config
     from protocol.controllers import VEHICLE_CONTROLLERS
 
@@ -108,9 +113,10 @@ def _controller(arguments: argparse.Namespace) -> "agent_config.Controller | Non
     if name not in VEHICLE_CONTROLLERS:
         known = ", ".join(VEHICLE_CONTROLLERS)
         raise UsageError(f"no controller named {name or ''!r}; give --controller one of {known}")
-    if VEHICLE_CONTROLLERS[name].baud is None:
-        port = port or arguments.port
-    if port is None:
+    at_battery = VEHICLE_CONTROLLERS[name].baud is None
+    if at_battery and port is not None:
+        raise UsageError(f"{name} is reached over the battery's port; leave --controller-port out")
+    if not at_battery and port is None:
         raise UsageError(f"{name} has a serial port of its own; name it with --controller-port")
     return agent_config.Controller(name, port)
 
@@ -291,14 +297,17 @@ def _database(settings: CloudSettings) -> Iterator[Db]:
 
 def _broker(settings: CloudSettings) -> "Broker":
     """Return where devices connect; an embedded broker that never ran gets its ports now."""
-    from cloud.kit.nats import EmbeddedNats
+    from cloud.kit.nats import EmbeddedNats, MqttDoor
 
     external = settings.external_broker()
     if external is not None:
         return external
-    nats = EmbeddedNats(settings.data_dir)
+    door = settings.mqtt_door
+    nats = EmbeddedNats(settings.data_dir, door=None if door == MqttDoor() else door)
     if not nats.ports:
         nats.ports = nats.folder.choose_ports(nats.name, nats.wanted_ports)
+    if door.port is not None:
+        nats.ports["mqtt"] = door.port
     return nats.broker
 
 

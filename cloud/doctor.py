@@ -28,11 +28,14 @@ from cloud.kit.postgres import EmbeddedPostgres
 from cloud.kit.postgres_files import binaries
 from cloud.kit.runfile import read_runfile
 from cloud.kit.settings import CloudSettings
+from protocol.topics import subject
 
 _MIN_FREE_BYTES = 500_000_000
 _OLDEST_POSTGRES = 150_000
 _DELIVERED_WITHIN = timedelta(minutes=1)
 _TIMEOUT_S = 3
+# No device can have this id, so nobody hears what is sent there.
+_NOBODYS = subject("_probe", "cmd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,9 @@ def _broker(settings: CloudSettings) -> Iterator[Finding]:
     except EngineError as trouble:
         yield _trouble("nats", trouble, next_step=_start(settings))
         return
-    yield asyncio.run(_nats_side(broker))
+    yield asyncio.run(_nats_side("nats", broker.ingest_url, "NATS_URL"))
+    if settings.nats_url is not None:
+        yield _commands_side(settings.nats_commands_url)
     yield _mqtt_side(broker, settings.data_dir / "pki" / "ca.pem")
 
 
@@ -221,33 +226,53 @@ def _running_nats(settings: CloudSettings) -> Broker:
     return server.broker
 
 
-async def _nats_side(broker: Broker) -> Finding:
+def _commands_side(url: str | None) -> Finding:
+    part, name = "nats for commands", "NATS_COMMANDS_URL"
+    if url is None:
+        return Finding(
+            part,
+            ok=False,
+            found=f"{name} is not set: vehicles are sent nothing",
+            next_step="set it where devices is served, to the URL of the broker's user commands",
+        )
+    return asyncio.run(_nats_side(part, url, name, sends=_NOBODYS))
+
+
+async def _nats_side(part: str, url: str, name: str, *, sends: str | None = None) -> Finding:
     from nats.aio.client import Client
     from nats.errors import Error
 
-    client = Client()
+    client, said = Client(), list[Exception]()
+
+    async def note(trouble: Exception) -> None:
+        """Keep nats-py from logging what the finding says."""
+        said.append(trouble)
+
     try:
         await client.connect(
-            broker.ingest_url,
+            url,
             connect_timeout=_TIMEOUT_S,
             allow_reconnect=False,
             max_reconnect_attempts=1,
             reconnect_time_wait=1,
-            error_cb=_said_already,
+            error_cb=note,
         )
+        if sends is not None:
+            await client.publish(sends)
+            for _ in range(2):  # nats-py sends its ping before what waits to be published
+                await client.flush(_TIMEOUT_S)
+            if said:
+                step = f"set {name} to the URL of the broker's user commands"
+                return _trouble(part, said[0], next_step=step)
     except (OSError, Error) as trouble:
-        return _trouble("nats", trouble, next_step="start it, or correct NATS_URL")
+        return _trouble(part, trouble, next_step=f"start it, or correct {name}")
     else:
         known, place = client.connected_server_version, client.connected_url
         version = f"version {known.major}.{known.minor}.{known.patch}"
         at = f" at {place.hostname}:{place.port}" if place else ""
-        return Finding("nats", ok=True, found=version + at)
+        return Finding(part, ok=True, found=version + at)
     finally:
         await client.close()
-
-
-async def _said_already(_: Exception) -> None:
-    """Keep nats-py from logging what the finding says."""
 
 
 def _mqtt_side(broker: Broker, ca_file: Path) -> Finding:

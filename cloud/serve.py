@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from cloud.app import Engines, Promise, build, chosen_contexts
+from cloud.kit import tracing
 from cloud.kit.listening import Wanted, coming_port, listen
 from cloud.kit.logs import configure_logs
 from cloud.kit.ports.authority import FileAuthority
@@ -49,17 +50,20 @@ def serve(settings: CloudSettings, *, promise: Promise | None = None) -> int:
     """Serve until SIGTERM (returns 0), Ctrl-C (130) or an unexpected end of a part (1).
 
     Raises:
-        ValueError: a context that does not exist.
+        ValueError: a context that does not exist, or a broker that gets no commands.
         BusyPortError: a port is taken.
         AlreadyServedError: the data folder is served by another process.
         EngineError: an engine does not start or answer.
     """
     contexts = chosen_contexts(settings)
+    settings.check_broker(contexts)
     configure_logs(json=settings.log_json)
     # A pool tells of every single attempt; whoever waits for it tells once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         tells = _hold_folder(settings, stack)
+        traces = tracing.running(settings.traces, settings.data_dir, settings.traces_ratio)
+        stack.enter_context(traces)
         http = stack.enter_context(listen(settings.data_dir, _http(settings), first=tells))
         devices = None
         if "devices" in contexts:

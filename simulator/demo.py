@@ -125,6 +125,8 @@ async def _demo(options: Options, screen: Screen) -> None:
 
 def _cloud(options: Options) -> Child:
     argv = [sys.executable, "-m", "cloud", "serve", "--data-dir", str(options.data_dir)]
+    if "MOBILITY_TRACES" not in os.environ:
+        argv += ["--traces", "file"]
     return Child("the cloud", argv, options.data_dir / "logs" / "cloud.log")
 
 

@@ -10,8 +10,11 @@ from cloud.devices import metrics, store
 from cloud.devices.store import alarms as alarm_store
 from cloud.devices.store.alarms import AlarmRow
 from cloud.events.devices import CloneSuspected
+from cloud.identity import api as identity
+from cloud.identity.api import Actor
 from cloud.kit.db import Db
 from cloud.kit.events import publish
+from cloud.kit.scope import Scope
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,15 @@ CLONE = "clone"
 _REMEMBERED_BOOTS = 4
 # Several processes see the same event, and a clone goes on and on: one sighting in that time.
 _SAME_SIGHTING = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A device whose identity seems to be in two places, and what was seen."""
+
+    device_id: str
+    evidence: Evidence
+    detail: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +62,52 @@ def suspect_clone(
         detail: what was seen.
         at: when.
     """
+    return bool(suspect_clones(db, [Suspect(device_id, evidence, detail)], at))
+
+
+def suspect_clones(db: Db, suspects: Sequence[Suspect], at: datetime) -> list[str]:
+    """Do as `suspect_clone` does for several; return whose alarm was raised.
+
+    Holds the audit chain until the transaction ends: call it last.
+    """
     with db.transaction():
-        scope = store.scopes(db, [device_id]).get(device_id)
-        if scope is None:
-            return False
-        seen = {**detail, "evidence": evidence}
-        if not alarm_store.add_alarm(db, scope, device_id, CLONE, seen, at):
-            alarm_store.see_again(db, device_id, CLONE, seen, at, at - _SAME_SIGHTING)
-            return False
-        told = CloneSuspected(
-            tenant=scope.tenant,
-            city=scope.city,
-            device_id=device_id,
-            evidence=evidence,
-            raised_at=at,
+        scopes = store.scopes(db, [suspect.device_id for suspect in suspects])
+        raised = [
+            suspect
+            for suspect in suspects
+            if suspect.device_id in scopes and _raise(db, scopes[suspect.device_id], suspect, at)
+        ]
+        for suspect in raised:
+            scope = scopes[suspect.device_id]
+            system = Actor("cloud", "system", scope.tenant, scope.city)
+            told = {"kind": CLONE, "evidence": suspect.evidence}
+            identity.audit(db, system, "alarm.raised", suspect.device_id, told, at)
+    for suspect in raised:
+        metrics.CLONES.inc()
+        log.warning(
+            "clone alarm: %s seems to be in two places (%s)", suspect.device_id, suspect.evidence
         )
-        publish(db, told, at=at)
-    metrics.CLONES.inc()
-    log.warning("clone alarm: %s seems to be in two places (%s)", device_id, evidence)
+    return [suspect.device_id for suspect in raised]
+
+
+def _raise(db: Db, scope: Scope, suspect: Suspect, at: datetime) -> bool:
+    device_id, seen = suspect.device_id, {**suspect.detail, "evidence": suspect.evidence}
+    if not alarm_store.add_alarm(db, scope, device_id, CLONE, seen, at):
+        alarm_store.see_again(db, device_id, CLONE, seen, at, at - _SAME_SIGHTING)
+        return False
+    told = CloneSuspected(
+        tenant=scope.tenant,
+        city=scope.city,
+        device_id=device_id,
+        evidence=suspect.evidence,
+        raised_at=at,
+    )
+    publish(db, told, at=at)
     return True
 
 
-def open_alarms(db: Db, device_ids: Sequence[str] | None = None) -> list[AlarmRow]:
-    """Return alarms nobody has cleared, newest first: of these devices, or of all."""
-    return alarm_store.open_alarms(db, device_ids)
-
-
-def clear_alarm(db: Db, alarm_id: int, at: datetime) -> bool:
-    """Close an alarm; what is seen later raises a new one. False when it is not open."""
-    with db.transaction():
-        return alarm_store.clear(db, alarm_id, at)
+def open_alarms(
+    db: Db, device_ids: Sequence[str] | None = None, *, scope: Scope | None = None
+) -> list[AlarmRow]:
+    """Return alarms nobody has cleared, newest first: of these devices, or of all of a scope."""
+    return alarm_store.open_alarms(db, device_ids, scope)

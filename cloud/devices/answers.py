@@ -9,15 +9,17 @@ from uuid import UUID
 
 from cloud.devices import command_rules as rules
 from cloud.devices import metrics, requests
-from cloud.devices.batch import Batch
+from cloud.devices.batch import Batch, ReceivedSegment
 from cloud.devices.command_rules import Course, Told
 from cloud.devices.store import commands as command_store
 from cloud.devices.store import twins as twin_store
+from cloud.devices.store.commands import CommandRow
 from cloud.devices.store.twins import TwinRow
 from cloud.kit.db import Db
 
 log = logging.getLogger(__name__)
 
+_ABOUT_COMMANDS = ("command.progress", "command.result")
 _PROGRESS = frozenset({"accepted", "executing"})
 _ENDED = frozenset({"done", "refused", "failed"})
 _LONGEST_REASON, _LONGEST_DETAIL = 40, 200
@@ -45,19 +47,27 @@ def take_answers(db: Db, batch: Batch) -> None:
     told: list[Told] = []
     twins: list[TwinTold] = []
     for device_id, kind, fields, at in _facts(batch):
-        if kind in ("command.progress", "command.result"):
+        if kind in _ABOUT_COMMANDS:
             answer = _read_command(device_id, kind, fields, at)
             _count("malformed") if answer is None else told.append(answer)
         elif kind in ("twin.applied", "twin.refused"):
             report = _read_twin(device_id, kind, fields, at)
             _count("malformed") if report is None else twins.append(report)
     if told:
-        _take_commands(db, told, batch.at)
+        batch.commands.extend(_take_commands(db, told, batch.at))
     if twins:
         _take_twins(db, twins)
 
 
-def _take_commands(db: Db, told: list[Told], now: datetime) -> None:
+def answers_in(received: ReceivedSegment) -> list[Told]:
+    """Return what a segment says of commands, as far as it can be read."""
+    said = _facts(Batch([received], received.received_at))
+    found = [_read_command(*one) for one in said if one[1] in _ABOUT_COMMANDS]
+    return [answer for answer in found if answer is not None]
+
+
+def _take_commands(db: Db, told: list[Told], now: datetime) -> list[CommandRow]:
+    """Move them on; return those that moved, as they stand then."""
     known = command_store.lock_courses(db, {answer.id for answer in told})
     changed: dict[UUID, Course] = {}
     for answer in told:
@@ -72,12 +82,16 @@ def _take_commands(db: Db, told: list[Told], now: datetime) -> None:
         else:
             changed[answer.id] = moved
     if not changed:
-        return
-    for row in command_store.save_courses(db, list(changed.values())):
+        return []
+    rows = command_store.save_courses(db, list(changed.values()))
+    for row in rows:
         if rules.is_final(row.state):
             requests.tell_ended(db, row, now)
             metrics.COMMANDS.labels(row.kind, row.state).inc()
+            took = (row.ended_at or now) - (row.approved_at or row.created_at)
+            metrics.COMMAND_SECONDS.labels(row.kind).observe(took.total_seconds())
     command_store.tell_states(db, list(changed))
+    return rows
 
 
 def _take_twins(db: Db, told: list[TwinTold]) -> None:

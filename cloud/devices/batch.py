@@ -1,12 +1,16 @@
 """What ingest hands from hand to hand, and the kinds of function it calls with a batch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cloud.kit.db import Db
 from cloud.kit.scope import Scope
 from protocol.segment import Header, Segment
+
+if TYPE_CHECKING:
+    from cloud.devices.store.commands import CommandRow
 
 LaneKey = tuple[str, int, str]
 
@@ -61,10 +65,14 @@ class ReceivedSegment:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Segments of one transaction, from many devices; `at` is the transaction's time."""
+    """Segments of one transaction, from many devices; `at` is the transaction's time.
+
+    A projector adds to `commands` those that it has moved on, to be told after the commit.
+    """
 
     segments: Sequence[ReceivedSegment]
     at: datetime
+    commands: list["CommandRow"] = field(default_factory=list)
 
 
 Keep = Callable[[Db, Batch], None]

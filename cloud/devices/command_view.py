@@ -34,6 +34,7 @@ class CommandBody(BaseModel):
     accepted_at: Moment | None
     executing_at: Moment | None
     ended_at: Moment | None
+    trace_id: str | None
 
 
 class AskedBody(BaseModel):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from shlex import quote
 
-from cloud.devices import agent_config, enrolment
+from cloud.devices import agent_config, enrolment, staff
 from cloud.devices.service import is_enrolled
 from cloud.devices.store.certificates import CertificateRow
 from cloud.kit.clock import Clock, rfc3339
@@ -35,7 +35,8 @@ def add(
     """Register a device, make its claim, write its agent's configuration."""
     with db.transaction():
         fresh = not is_enrolled(db, arguments.id)
-        claim = enrolment.make_claim(db, arguments.id, clock.now(), battery=arguments.battery)
+        who = staff.console(db, arguments.id)
+        claim = staff.let_enrol(db, who, arguments.id, clock.now(), battery=arguments.battery)
         text = agent_config.render(
             arguments.id,
             battery=arguments.battery,
@@ -58,8 +59,9 @@ def add(
 
 def claim(arguments: argparse.Namespace, db: Db, clock: Clock) -> int:
     """Make a claim and print it, the only time it is shown."""
-    made = enrolment.make_claim(
-        db, arguments.id, clock.now(), ttl=arguments.ttl, battery=arguments.battery
+    who = staff.console(db, arguments.id)
+    made = staff.let_enrol(
+        db, who, arguments.id, clock.now(), ttl=arguments.ttl, battery=arguments.battery
     )
     sys.stdout.write(json.dumps(asdict(made), default=rfc3339) + "\n")
     return DONE
@@ -67,7 +69,8 @@ def claim(arguments: argparse.Namespace, db: Db, clock: Clock) -> int:
 
 def revoke(arguments: argparse.Namespace, db: Db, clock: Clock) -> int:
     """Take a device's certificates and claims."""
-    count = enrolment.revoke(db, arguments.id, arguments.reason, clock.now())
+    who = staff.console(db, arguments.id)
+    count = staff.revoke(db, who, arguments.id, arguments.reason, clock.now())
     sys.stdout.write(
         f"revoked {count} certificate{'' if count == 1 else 's'} of {arguments.id};"
         f" `mobility-cloud devices claim {arguments.id}` lets it enrol anew\n"

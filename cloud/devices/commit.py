@@ -15,6 +15,7 @@ from cloud.devices.batch import Arrival, Batch, Keep, LaneKey, Projector, Receiv
 from cloud.devices.facts import publish_facts
 from cloud.devices.model import Progress, Verdict
 from cloud.devices.opening import Candidate
+from cloud.devices.store.commands import CommandRow
 from cloud.kit.db import Db
 from cloud.kit.scope import Scope
 
@@ -50,12 +51,16 @@ class Outcome:
         segments: how many segments by class.
         readings: readings of the signal lane that were committed as sound.
         strangers: devices that are not enrolled.
+        commands: those that were moved on, as they stand now.
+        traced: the segments that were committed now and carry a trace.
     """
 
     progress: dict[LaneKey, Progress] = field(default_factory=dict)
     segments: Counter[str] = field(default_factory=Counter)
     readings: int = 0
     strangers: set[str] = field(default_factory=set)
+    commands: list[CommandRow] = field(default_factory=list)
+    traced: list[ReceivedSegment] = field(default_factory=list)
 
 
 def commit_batch(
@@ -101,7 +106,8 @@ def _commit_known(
         change.progress, gaps = model.raise_floor(change.progress, candidate.header.floor_seq)
         if gaps:
             store.add_gaps(db, scope, candidate.key, gaps, "floor", at)
-    kept = _project(db, kept, (publish_facts, take_answers, *parts.projectors), at)
+    projectors = (publish_facts, take_answers, *parts.projectors)
+    kept = _project(db, kept, projectors, at, outcome.commands)
     if kept:
         parts.keep(db, Batch(kept, at))
     for segment in kept:
@@ -110,6 +116,7 @@ def _commit_known(
         )
     store.save_lanes(db, changes, at)
     outcome.progress = {key: change.progress for key, change in changes.items()}
+    outcome.traced = [segment for segment in kept if segment.header.traceparent is not None]
 
 
 def _take(
@@ -135,16 +142,22 @@ def _take(
 
 
 def _project(
-    db: Db, kept: Sequence[ReceivedSegment], projectors: Sequence[Projector], at: datetime
+    db: Db,
+    kept: Sequence[ReceivedSegment],
+    projectors: Sequence[Projector],
+    at: datetime,
+    commands: list[CommandRow],
 ) -> list[ReceivedSegment]:
     """Run the projectors over the sound segments; those that make one raise come back marked.
 
+    `commands` is given what they moved on.
     A segment is projected wholly or not at all, so a failure undoes what the others did with it.
     """
     sound = [segment for segment in kept if segment.quarantine is None]
-    if not sound or _try(db, sound, projectors, at):
+    if not sound or _try(db, sound, projectors, at, commands):
         return list(kept)
-    culprits = {id(s) for s in sound} - {id(s) for s in _harmless(db, sound, projectors, at)}
+    harmless = _harmless(db, sound, projectors, at, commands)
+    culprits = {id(s) for s in sound} - {id(s) for s in harmless}
     return [
         replace(s, segment=None, quarantine="projection", times_ms=[]) if id(s) in culprits else s
         for s in kept
@@ -152,21 +165,29 @@ def _project(
 
 
 def _harmless(
-    db: Db, sound: Sequence[ReceivedSegment], projectors: Sequence[Projector], at: datetime
+    db: Db,
+    sound: Sequence[ReceivedSegment],
+    projectors: Sequence[Projector],
+    at: datetime,
+    commands: list[CommandRow],
 ) -> list[ReceivedSegment]:
     """Project device by device, then segment by segment; return those that went through."""
     done: list[ReceivedSegment] = []
     for _, group in groupby(sorted(sound, key=_device), key=_device):
         segments = list(group)
-        if _try(db, segments, projectors, at):
+        if _try(db, segments, projectors, at, commands):
             done.extend(segments)
         elif len(segments) > 1:
-            done.extend(s for s in segments if _try(db, [s], projectors, at))
+            done.extend(s for s in segments if _try(db, [s], projectors, at, commands))
     return done
 
 
 def _try(
-    db: Db, segments: Sequence[ReceivedSegment], projectors: Sequence[Projector], at: datetime
+    db: Db,
+    segments: Sequence[ReceivedSegment],
+    projectors: Sequence[Projector],
+    at: datetime,
+    commands: list[CommandRow],
 ) -> bool:
     batch = Batch(segments, at)
     try:
@@ -183,6 +204,7 @@ def _try(
             trouble,
         )
         return False
+    commands += batch.commands
     return True
 
 

@@ -13,6 +13,7 @@ from cloud.devices.commit import Outcome, Parts, commit_batch
 from cloud.devices.model import Progress
 from cloud.devices.opening import Candidate
 from cloud.devices.session import DATABASE_TROUBLE, Session
+from cloud.devices.traces import BatchTrace
 from cloud.kit.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,12 @@ _REMEMBERED_STRANGERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A batch that is ready to be committed."""
+    """A batch that is ready to be committed; `trace` notes its steps while traces are on."""
 
     arrivals: Sequence[Arrival]
     candidates: Sequence[Candidate]
     unreadable: Sequence[tuple[Arrival, str]]
+    trace: BatchTrace | None = None
 
 
 class Committer:
@@ -79,6 +81,8 @@ class Committer:
                 metrics.DROPPED.labels("not committed").inc(len(candidates))
             else:
                 whole.progress.update(outcome.progress)
+                whole.commands += outcome.commands
+                whole.traced += outcome.traced
         return whole
 
     async def _run(self, opened: Opened) -> Outcome:

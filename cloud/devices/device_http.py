@@ -158,7 +158,7 @@ Presented = Annotated[Shown, Depends(_shown)]
 
 @router.post("/enrol", status_code=HTTPStatus.CREATED)
 def enrol(body: EnrolBody, door: TheDoor) -> IdentityBody:
-    """Turn a claim and a signing request into a certificate, once."""
+    """Turn a claim and a signing request into a certificate, for one key only."""
     try:
         with door.pool.connection() as db:
             issued = enrolment.redeem(

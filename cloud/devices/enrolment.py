@@ -1,7 +1,8 @@
 """How a device gets its identity, keeps it and loses it: claim, redeem, renew, revoke.
 
 A claim is a one-time permission to have a key certified. Redeeming it revokes every earlier
-certificate of the device (a re-enrolled vehicle is a new one). At renewal the certificate that
+certificate of the device (a re-enrolled vehicle is a new one). Whoever asks again with the same
+claim and the same key has lost the answer, and gets it again. At renewal the certificate that
 asked stays valid until its own end, so that a lost answer locks nobody out; any other is revoked,
 so that a device never has more than two.
 """
@@ -13,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cloud.devices import service, twins
+from cloud.devices import metrics, service, twins
 from cloud.devices.store import certificates as store
 from cloud.devices.store.certificates import CertificateRow
 from cloud.events.devices import CertificateIssued, CertificateRevoked
+from cloud.identity import api as identity
+from cloud.identity.api import Actor
 from cloud.kit.db import Db
 from cloud.kit.events import publish
-from cloud.kit.ports.authority import Authority, Issued, Shown
+from cloud.kit.ports.authority import Authority, Issued, Shown, is_for_key
 from cloud.kit.scope import DEMO, Scope
 
 log = logging.getLogger(__name__)
@@ -109,18 +112,29 @@ def redeem(
 ) -> Issued:
     """Turn a claim and a signing request into a certificate; a refused request spends no claim.
 
+    The same key gets the same certificate again while the claim lives and the certificate stands.
+
     Raises:
-        ClaimError: unknown, used or expired.
+        ClaimError: unknown, expired, or used by another key.
         CsrError: the request is refused.
     """
     with db.transaction():
         scope = store.lock_device(db, device_id)
         if scope is None or not store.use_claim(db, device_id, _hash(claim), at):
+            answer = store.find_answer(db, device_id, _hash(claim), at)
+            if answer is not None and is_for_key(answer, csr, device_id):
+                log.info("%s asks again with the key of its claim: the same answer", device_id)
+                return answer
             raise _why_not(db, device_id, claim)
         issued = authority.issue_device(csr, device_id, scope.tenant, at, lifetime)
         _revoke(db, device_id, SUPERSEDED, at)
         _note(db, scope, device_id, issued, "enrolled", at)
+        store.note_answer(db, _hash(claim), issued)
         twins.forget_report(db, device_id)
+        itself = Actor(device_id, "device", scope.tenant, scope.city)
+        detail = {"serial": issued.serial_hex}
+        identity.audit(db, itself, "device.enrolled", device_id, detail, at)
+    metrics.CERTIFICATES.labels("enrolled").inc()
     return issued
 
 
@@ -140,6 +154,7 @@ def renew(
         issued = authority.issue_device(csr, held.device_id, scope.tenant, at, lifetime)
         _revoke(db, held.device_id, SUPERSEDED, at, keep=held.serial)
         _note(db, scope, held.device_id, issued, "renewed", at)
+    metrics.CERTIFICATES.labels("renewed").inc()
     return issued
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 
+from cloud.devices.command_rules import is_final
 from cloud.devices.session import DATABASE_TROUBLE
 from cloud.devices.store import commands as store
 from cloud.devices.store.commands import CommandRow
@@ -18,6 +19,8 @@ from cloud.kit.notices import hear
 log = logging.getLogger(__name__)
 
 _PAUSE_S: Final = 0.5
+_REMEMBERED: Final = 1024
+_WATCHED_S: Final = 0.02
 
 Watcher = Callable[[CommandRow], None]
 
@@ -46,11 +49,22 @@ class CommandHub:
         self._waiters: dict[UUID, set[Waiter]] = {}
         self._watchers: list[Watcher] = []
         self._changed: set[UUID] = set()
+        # These do not change any more, and everybody here knows. Oldest first.
+        self._ended_here: dict[UUID, None] = {}
         self._wake = asyncio.Event()
 
     def watch(self, watcher: Watcher) -> None:
         """Call `watcher` on the event loop with every command that changes, whoever's it is."""
         self._watchers.append(watcher)
+
+    def tell(self, rows: Iterable[CommandRow]) -> None:
+        """Take what this process has just committed; others hear of it by the database's notice."""
+        ended = [row.id for row in rows if is_final(row.state)]
+        self._ended_here.update(dict.fromkeys(ended))
+        self._changed.difference_update(ended)
+        while len(self._ended_here) > _REMEMBERED:
+            del self._ended_here[next(iter(self._ended_here))]
+        self._show(rows)
 
     @contextlib.asynccontextmanager
     async def waiting(self, command_id: UUID) -> AsyncIterator[Waiter]:
@@ -75,9 +89,15 @@ class CommandHub:
     def _hear(self, _: str, payload: str) -> None:
         with contextlib.suppress(ValueError):
             command_id = UUID(payload)
-            if self._watchers or command_id in self._waiters:
+            if command_id in self._ended_here:
+                return
+            if command_id in self._waiters:
                 self._changed.add(command_id)
                 self._wake.set()
+            elif self._watchers:
+                # Nobody waits for an answer: the relay, which was told as well, goes first.
+                self._changed.add(command_id)
+                asyncio.get_running_loop().call_later(_WATCHED_S, self._wake.set)
 
     def _begin(self) -> None:
         # Notices may have been missed: look at everything somebody waits for.

@@ -1,6 +1,7 @@
 """The bounded queue between the link and the transaction: filled without waiting, fair."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -32,6 +33,7 @@ class Inbox(Generic[_T]):
         self._max_weight = max_weight
         self._queue: FairQueue[_T] = FairQueue(max_items=max_items, max_weight=max_weight)
         self._filled = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -43,6 +45,8 @@ class Inbox(Generic[_T]):
         )
         if len(self._queue):
             self._filled.set()
+        if urgent:
+            self._hurry.set()
         return dropped
 
     async def take(
@@ -50,11 +54,15 @@ class Inbox(Generic[_T]):
     ) -> list[_T]:
         """Wait for an item, then up to `linger_s` for `most`; every source has its turn.
 
-        With `most_weight` the batch ends with the item that reaches it.
+        Nothing urgent waits for others, whenever it comes. With `most_weight` the batch ends with
+        the item that reaches it.
         """
         await self._filled.wait()
         if linger_s and len(self) < most and not self._queue.any_urgent:
-            await asyncio.sleep(linger_s)
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(linger_s):
+                    await self._hurry.wait()
         taken = self._queue.take(most, most_weight or self._max_weight)
         if not len(self):
             self._filled.clear()

@@ -17,6 +17,9 @@ from cloud.devices.committer import Committer, Opened
 from cloud.devices.inbox import Inbox
 from cloud.devices.model import Progress
 from cloud.devices.opening import open_all
+from cloud.devices.store.commands import CommandRow
+from cloud.devices.traces import BatchTrace
+from cloud.kit import tracing
 from cloud.kit.clock import Clock
 from protocol.messages import Ack, LaneAck, encode
 from protocol.segment import Lane, body_size, lane_name
@@ -26,6 +29,7 @@ PARTITIONS = 16
 BATCH_SEGMENTS = 256
 _BATCH_BYTES = 512 * 1024
 _LINGER_S = 0.005
+_AT_ONCE_SEGMENTS, _AT_ONCE_BYTES = 4, 4 * 1024
 _MAX_WAITING_SEGMENTS = 8192
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
 
@@ -58,7 +62,10 @@ def acks_of(progress: Mapping[LaneKey, Progress]) -> dict[str, list[LaneAck]]:
 
 
 class Ingest:
-    """One worker. Any number of them may run, here and elsewhere: NATS shares the work out."""
+    """One worker. Any number of them may run, here and elsewhere: NATS shares the work out.
+
+    `told` is called after a commit with the commands that devices have answered in it.
+    """
 
     def __init__(
         self,
@@ -68,10 +75,12 @@ class Ingest:
         parts: Parts,
         *,
         settle: Settle = commit_then_ack,
+        told: Callable[[Sequence[CommandRow]], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._settle = settle
+        self._told = told
         self._committer = Committer(dsn, clock, parts)
         self._inbox: Inbox[Arrival] = Inbox(
             lambda arrival: arrival.device_id,
@@ -130,10 +139,18 @@ class Ingest:
                     BATCH_SEGMENTS, most_weight=_BATCH_BYTES, linger_s=_LINGER_S
                 )
                 metrics.QUEUE.set(len(self._inbox))
-                candidates, unreadable = await loop.run_in_executor(
-                    thread, open_all, arrivals, self._committer.committed
-                )
-                self._ready.put_nowait(Opened(arrivals, candidates, unreadable))
+                trace = BatchTrace(self._clock) if tracing.is_on() else None
+                committed = self._committer.committed
+                if _is_small(arrivals):
+                    # Waking a thread takes longer than to open a few facts.
+                    candidates, unreadable = open_all(arrivals, committed)
+                else:
+                    candidates, unreadable = await loop.run_in_executor(
+                        thread, open_all, arrivals, committed
+                    )
+                if trace is not None:
+                    trace.opened()
+                self._ready.put_nowait(Opened(arrivals, candidates, unreadable, trace))
 
     async def _commit(self) -> None:
         while True:
@@ -141,12 +158,19 @@ class Ingest:
             self._room.release()
 
             async def commit(opened: Opened = opened) -> Outcome | None:
+                if opened.trace is not None:
+                    opened.trace.committing()
                 outcome = await self._committer.commit(opened)
                 if outcome is not None:
+                    self._told(outcome.commands)
                     self._observe(opened)
+                    if opened.trace is not None:
+                        opened.trace.committed(outcome.traced)
                 return outcome
 
             await self._settle(opened, commit, self._ack)
+            if opened.trace is not None:
+                opened.trace.tell()
 
     async def _ack(self, acks: Acks) -> None:
         at_ms = int(self._clock.now().timestamp() * 1000)
@@ -162,3 +186,9 @@ class Ingest:
         metrics.BATCH_SEGMENTS.observe(len(opened.arrivals))
         for arrival in opened.arrivals:
             metrics.ACK_LAG.observe(now - arrival.arrived_s)
+
+
+def _is_small(arrivals: Sequence[Arrival]) -> bool:
+    if len(arrivals) > _AT_ONCE_SEGMENTS:
+        return False
+    return sum(body_size(arrival.payload) for arrival in arrivals) <= _AT_ONCE_BYTES

@@ -33,8 +33,21 @@ COMMAND_LAG = Histogram(
     "Seconds from the request of a command to its first sending",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30),
 )
+COMMANDS_OPEN = Gauge("mobility_commands_open", "Commands that nobody has answered", ["state"])
+COMMAND_SECONDS = Histogram(
+    "mobility_command_seconds",
+    "Seconds from the request of a command, or its approval, to the end that its device told",
+    ["kind"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60),
+)
 TWINS_SENT = Counter("mobility_twins_sent", "Twins put on the link, repeats included")
 TWINS = Counter("mobility_twins", "What devices said of twins", ["state"])
+TWINS_BEHIND = Gauge("mobility_twins_behind", "Devices that have not applied their newest twin")
+CERTIFICATES = Counter("mobility_certificates_issued", "Certificates given to devices", ["how"])
+CERTIFICATES_ENDING = Gauge(
+    "mobility_certificates_ending",
+    "Devices whose last certificate has less than a sixth of its life left and was not renewed",
+)
 ANSWERS_IGNORED = Counter(
     "mobility_answers_ignored", "Answers of devices that changed nothing", ["why"]
 )

@@ -29,6 +29,7 @@ from cloud.devices.store import commands as store
 from cloud.devices.store import twins as twin_store
 from cloud.devices.store.commands import Sendable
 from cloud.devices.twins import Announced
+from cloud.kit import tracing
 from cloud.kit.clock import Clock
 from cloud.kit.db import AsyncDb, Db
 from cloud.kit.notices import hear
@@ -180,18 +181,31 @@ class Relay:
                     metrics.COMMAND_LAG.observe(waited.total_seconds())
 
     async def _publish_command(self, row: Sendable) -> bool:
-        message = encode(
-            Command(
-                id=str(row.id),
-                device_id=row.device_id,
-                kind=row.kind,
-                args=row.args,
-                issued_at_ms=_ms(row.approved_at or row.created_at),
-                not_after_ms=_ms(row.not_after),
-                traceparent=row.traceparent,
-            )
+        told: dict[str, str | int] = {
+            "device.id": row.device_id,
+            "command.id": str(row.id),
+            "command.kind": row.kind,
+            "command.attempt": row.attempts,
+        }
+        relaying = tracing.span(
+            "command.relay", parent=row.traceparent, kind="producer", attributes=told
         )
-        return await self._publish(row.device_id, "cmd", COMMAND_TYPE, message)
+        with relaying as span:
+            message = encode(
+                Command(
+                    id=str(row.id),
+                    device_id=row.device_id,
+                    kind=row.kind,
+                    args=row.args,
+                    issued_at_ms=_ms(row.approved_at or row.created_at),
+                    not_after_ms=_ms(row.not_after),
+                    traceparent=span.traceparent or row.traceparent,
+                )
+            )
+            sent = await self._publish(row.device_id, "cmd", COMMAND_TYPE, message)
+            if not sent:
+                span.fail("not sent")
+        return sent
 
     async def _send_twins(self, greeted: Collection[str]) -> None:
         if not self._client.is_connected:

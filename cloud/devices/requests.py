@@ -18,7 +18,8 @@ from cloud.devices.store import commands as store
 from cloud.devices.store.commands import CommandRow
 from cloud.events.devices import CommandEnded, CommandRequested
 from cloud.identity import api as identity
-from cloud.kit.db import Db
+from cloud.kit import tracing
+from cloud.kit.db import Db, joined
 from cloud.kit.events import publish
 from cloud.kit.ids import id_at
 from cloud.kit.principal import Principal
@@ -74,7 +75,9 @@ def request_command(
     except ArgsError as wrong:
         raise CommandRefusedError("args-refused", f"{wrong}; correct it and ask again") from None
     scope = Scope(who.tenant, who.city)
-    with db.transaction():
+    told = {"device.id": wish.device_id, "command.kind": wish.kind}
+    asking = tracing.span("command.request", parent=wish.traceparent, attributes=told)
+    with asking as span, joined(db):
         _check_capability(db, scope, wish.device_id, wish.kind)
         immobilising = rules.immobilises(wish.kind, checked)
         alone = count(db, who, wish.device_id, at, limits or Limits(), immobilising=immobilising)
@@ -92,8 +95,10 @@ def request_command(
             created_at=at,
             state="pending" if alone else "awaiting_approval",
             not_after=at + (rules.ttl(wish.kind) if alone else rules.APPROVE_WITHIN),
+            traceparent=span.traceparent or wish.traceparent,
         )
-        store.add(db, row, wish.traceparent)
+        span.set("command.id", str(row.id))
+        store.add(db, row)
         publish(db, _requested(row), at=at)
         store.tell_asked(db, row.id)
         detail = {"id": str(row.id), "kind": row.kind, "args": checked, "reason": row.reason}

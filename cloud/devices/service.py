@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloud.devices import alarms, model, store
-from cloud.devices.alarms import Boots
+from cloud.devices.alarms import Boots, Suspect
 from cloud.devices.batch import LaneKey
 from cloud.devices.model import Progress, ToldClock
 from cloud.devices.store import alarms as alarm_store
@@ -71,9 +71,10 @@ def enrol(
         return True
 
 
-def is_enrolled(db: Db, device_id: str) -> bool:
-    """Tell whether a device is enrolled."""
-    return bool(store.scopes(db, [device_id]))
+def is_enrolled(db: Db, device_id: str, scope: Scope | None = None) -> bool:
+    """Tell whether a device is enrolled; with a scope, whether it belongs there."""
+    owner = store.scopes(db, [device_id]).get(device_id)
+    return owner is not None and scope in (None, owner)
 
 
 def greet(
@@ -121,6 +122,7 @@ def _watch_boots(
 ) -> None:
     """Raise a clone alarm when an agent's run speaks again after a newer one did."""
     boots = {device_id: Boots(row.boot_id, row.superseded) for device_id, row in known.items()}
+    suspects: list[Suspect] = []
     for greeting in greetings:
         device_id, boot_id = greeting.device_id, greeting.hello.boot_id
         before = known.get(device_id)
@@ -129,11 +131,13 @@ def _watch_boots(
             continue
         boots[device_id], is_back = boots.get(device_id, Boots(boot_id)).hear(boot_id)
         if is_back:
-            alarms.suspect_clone(db, device_id, "boot_id", {"boot_id": boot_id}, at)
+            suspects.append(Suspect(device_id, "boot_id", {"boot_id": boot_id}))
     for device_id, seen in boots.items():
         before = known.get(device_id)
         if seen.superseded != (() if before is None else before.superseded):
             alarm_store.save_superseded(db, device_id, seen.superseded)
+    if suspects:
+        alarms.suspect_clones(db, suspects, at)
 
 
 def _hear(clock: ToldClock, greeting: Greeting, last_seq: int) -> ToldClock:

@@ -3,7 +3,6 @@
 Fleet knows which device a vehicle carries and what its type can do; devices knows the rest.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -14,9 +13,10 @@ from cloud.devices import api as devices
 from cloud.devices.api import AskedBody, CommandBody, CommandRefusedError, TwinRow, Wish
 from cloud.fleet import store
 from cloud.fleet.model import KIND_SCOPES, TWIN_SCOPES, Vehicle, can_type
+from cloud.kit import tracing
 from cloud.kit.auth import ScopeMissingError, needs, signed_in
 from cloud.kit.db import Db
-from cloud.kit.http import Moment, Problem, told_problems
+from cloud.kit.http import Moment, Problem, Reason, told_problems
 from cloud.kit.idempotency import Answer, Asked, keyed, once
 from cloud.kit.principal import Principal
 from cloud.kit.scope import Scope
@@ -24,15 +24,6 @@ from cloud.kit.scope import Scope
 router = APIRouter(tags=["commands"])
 
 VehicleId = Annotated[str, Path(pattern="^[a-z0-9-]{3,36}$")]
-Reason = Annotated[
-    str,
-    Field(
-        min_length=3,
-        max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
-        description="why, for the record",
-    ),
-]
 
 
 def _known(kind: str) -> str:
@@ -44,8 +35,6 @@ def _known(kind: str) -> str:
 KindName = Annotated[
     str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KIND_SCOPES)})
 ]
-
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class AskBody(BaseModel, extra="forbid"):
@@ -222,7 +211,7 @@ def _scope(who: Principal) -> Scope:
 
 
 def _vehicle(db: Db, who: Principal, vehicle_id: str) -> Vehicle:
-    found = store.vehicle_of(db, _scope(who), vehicle_id)
+    found = store.vehicle(db, _scope(who), vehicle_id)
     if found is None:
         raise Problem(
             404,
@@ -259,8 +248,8 @@ def _changes(body: TwinChangeBody) -> dict[str, Any]:
 
 def _trace(request: Request) -> str | None:
     """Return the caller's W3C trace context, if it is one."""
-    told = request.headers.get("traceparent", "")
-    return told if _TRACEPARENT.fullmatch(told) else None
+    told = request.headers.get("traceparent")
+    return told if tracing.is_traceparent(told) else None
 
 
 def _desired(row: TwinRow | None) -> DesiredBody:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from cloud.devices.api import CommandBody, CommandRow
+from cloud.devices.api import CommandBody
 from cloud.fleet import api, command_http
 from cloud.fleet.live import Live
 from cloud.kit.auth import Principal, needs, still_may
@@ -47,23 +47,23 @@ class VehicleBody(BaseModel):
     values: dict[str, Number]
 
 
-@router.get("/vehicles", dependencies=[needs("vehicles:read")])
-def vehicles(request: Request) -> list[VehicleBody]:
-    """List every vehicle."""
+@router.get("/vehicles")
+def vehicles(
+    request: Request, who: Annotated[Principal, needs("vehicles:read")]
+) -> list[VehicleBody]:
+    """List every vehicle of one's city."""
     with request.app.state.pool.connection() as db:
-        found = api.vehicles(db, request.app.state.clock.now())
+        found = api.vehicles(db, who.realm, request.app.state.clock.now())
     return [VehicleBody.model_validate(vehicle) for vehicle in found]
 
 
-@router.get(
-    "/vehicles/{vehicle_id}",
-    responses=told_problems(404, 422),
-    dependencies=[needs("vehicles:read")],
-)
-def vehicle(request: Request, vehicle_id: VehicleId) -> VehicleBody:
+@router.get("/vehicles/{vehicle_id}", responses=told_problems(404, 422))
+def vehicle(
+    request: Request, vehicle_id: VehicleId, who: Annotated[Principal, needs("vehicles:read")]
+) -> VehicleBody:
     """Return one vehicle."""
     with request.app.state.pool.connection() as db:
-        found = api.vehicle(db, vehicle_id, request.app.state.clock.now())
+        found = api.vehicle(db, who.realm, vehicle_id, request.app.state.clock.now())
     if found is None:
         raise _unknown(vehicle_id)
     return VehicleBody.model_validate(found)
@@ -72,32 +72,32 @@ def vehicle(request: Request, vehicle_id: VehicleId) -> VehicleBody:
 @router.get(
     "/live",
     response_class=EventSourceResponse,
-    dependencies=[needs("vehicles:read")],
     responses={200: {"content": {"text/event-stream": {}}}, **told_problems(404, 422)},
 )
 async def live(
     request: Request,
+    who: Annotated[Principal, needs("vehicles:read")],
     vehicle: Annotated[str | None, Query(pattern=_ID, description="only this vehicle")] = None,
 ) -> EventSourceResponse:
-    """Stream `vehicle` events: all vehicles first, then each one whenever it changes.
+    """Stream `vehicle` events: one's city's vehicles first, then each one whenever it changes.
 
     The data of an event is what the list of vehicles holds for it. Who has the scope commands:read
     also gets `command` events, whenever a command changes. A `tick` comes every ten
     seconds, so that silence means a lost connection. The stream ends when the sign-in has ended.
     """
-    if vehicle is not None and not await asyncio.to_thread(_is_known, request, vehicle):
+    if vehicle is not None and not await asyncio.to_thread(_is_known, request, who, vehicle):
         raise _unknown(vehicle)
     return EventSourceResponse(
-        _events(request, vehicle),
+        _events(request, who, vehicle),
         ping=_HEARTBEAT_S,
         ping_message_factory=lambda: ServerSentEvent("{}", event="tick"),
         send_timeout=_PATIENCE_S,
     )
 
 
-def _is_known(request: Request, vehicle_id: str) -> bool:
+def _is_known(request: Request, who: Principal, vehicle_id: str) -> bool:
     with request.app.state.pool.connection() as db:
-        return api.is_vehicle(db, vehicle_id)
+        return api.is_vehicle(db, who.realm, vehicle_id)
 
 
 def _unknown(vehicle_id: str) -> Problem:
@@ -108,15 +108,12 @@ def _unknown(vehicle_id: str) -> Problem:
     )
 
 
-def _may_see(who: Principal, command: CommandRow) -> bool:
-    return who.may("commands:read") and (who.tenant, who.city) == (command.tenant, command.city)
-
-
-async def _events(request: Request, vehicle_id: str | None) -> AsyncIterator[ServerSentEvent]:
+async def _events(
+    request: Request, who: Principal, vehicle_id: str | None
+) -> AsyncIterator[ServerSentEvent]:
     source: Live = request.app.state.live
     asked_at = time.monotonic()
-    who: Principal = request.state.principal
-    async with contextlib.aclosing(source.news()) as changes:
+    async with contextlib.aclosing(source.news(who.realm)) as changes:
         async for changed in changes:
             if time.monotonic() - asked_at > _ASK_AGAIN_S:
                 if not await still_may(request, "vehicles:read"):
@@ -126,7 +123,7 @@ async def _events(request: Request, vehicle_id: str | None) -> AsyncIterator[Ser
                 if vehicle_id is None or found.id == vehicle_id:
                     yield ServerSentEvent(json.dumps(found.as_json()), event="vehicle")
             for command in changed.commands:
-                if vehicle_id in (None, command.vehicle_id) and _may_see(who, command):
+                if vehicle_id in (None, command.vehicle_id) and who.may("commands:read"):
                     body = CommandBody.model_validate(command)
                     yield ServerSentEvent(body.model_dump_json(), event="command")
             await asyncio.sleep(0)

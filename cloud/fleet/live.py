@@ -17,6 +17,7 @@ from cloud.fleet.model import Vehicle, VehicleView
 from cloud.fleet.views import view
 from cloud.kit.clock import Clock
 from cloud.kit.db import Pool
+from cloud.kit.scope import Scope
 from cloud.telemetry.api import LastState, changed_since
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,17 @@ log = logging.getLogger(__name__)
 _LOOK_BACK = timedelta(seconds=10)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
-Known = tuple[Vehicle, bool, LastState | None]
-
-
 _MOST_COMMANDS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What one vehicle's view is made of, and whose vehicle it is."""
+
+    scope: Scope
+    vehicle: Vehicle
+    connected: bool
+    state: LastState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,12 @@ class News:
 
 @dataclass(eq=False, slots=True)
 class _Listener:
-    """What one watcher has not fetched yet: at most the newest of each vehicle and command."""
+    """What one watcher has not fetched yet: at most the newest of each vehicle and command.
 
+    It is offered nothing that belongs to another tenant or city.
+    """
+
+    scope: Scope
     vehicles: dict[str, VehicleView] = field(default_factory=dict)
     commands: dict[UUID, CommandRow] = field(default_factory=dict)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,22 +108,23 @@ class Live:
     def tell_command(self, found: CommandRow) -> None:
         """Show every watcher a command that changed; call it on the event loop."""
         for listener in self._listeners:
-            listener.offer_command(found)
+            if listener.scope == Scope(found.tenant, found.city):
+                listener.offer_command(found)
 
-    async def changes(self) -> AsyncGenerator[list[VehicleView]]:
-        """Yield all vehicles first, then those that changed, until the watcher leaves."""
-        async with contextlib.aclosing(self.news()) as news:
+    async def changes(self, scope: Scope) -> AsyncGenerator[list[VehicleView]]:
+        """Yield all vehicles of a scope first, then those that changed, until one leaves."""
+        async with contextlib.aclosing(self.news(scope)) as news:
             async for found in news:
                 if found.vehicles:
                     yield found.vehicles
 
-    async def news(self) -> AsyncGenerator[News]:
-        """Yield all vehicles first, then vehicles and commands that changed, until one leaves.
+    async def news(self, scope: Scope) -> AsyncGenerator[News]:
+        """Yield all vehicles of a scope first, then its vehicles and commands that changed.
 
         A slow watcher skips what newer news has replaced, never a vehicle; of commands it keeps
         the newest thousand.
         """
-        listener = _Listener()
+        listener = _Listener(scope)
         self._show(self._picture.shown.values(), (listener,))
         self._listeners.add(listener)
         if self._poller is None:
@@ -137,30 +150,31 @@ class Live:
                 waiting = True
             else:
                 waiting = False
-                picture.shown.update({known[0].id: known for known in changed})
+                picture.shown.update({known.vehicle.id: known for known in changed})
                 self._show(changed, self._listeners)
             await asyncio.sleep(self._every_s)
 
     def _show(self, found: Iterable[Known], listeners: Iterable[_Listener]) -> None:
         now = self._clock.now()
         for known in found:
-            shown = view(*known, now)
+            shown = view(known.vehicle, known.connected, known.state, now)
             for listener in listeners:
-                listener.offer(shown)
+                if listener.scope == known.scope:
+                    listener.offer(shown)
 
     def _look(self, picture: _Picture) -> list[Known]:
         """Return the vehicles that are not as they were shown."""
         now = self._clock.now()
         with self._pool.connection() as db:
-            vehicles = store.vehicles(db)
+            vehicles = store.everywhere(db)
             connected = connections(db, now)
             picture.states.update(changed_since(db, picture.cursor))
         picture.cursor = now - _LOOK_BACK
         changed: list[Known] = []
-        for vehicle in vehicles:
+        for scope, vehicle in vehicles:
             device = connected.get(vehicle.device_id)
             state = picture.states.get(vehicle.device_id)
-            known = vehicle, device is not None and device.connected, state
+            known = Known(scope, vehicle, device is not None and device.connected, state)
             if picture.shown.get(vehicle.id) != known:
                 changed.append(known)
         return changed

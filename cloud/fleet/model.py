@@ -12,6 +12,7 @@ KIND_SCOPES: Mapping[str, str] = {
     "unlock": "vehicles:unlock",
     "immobilise": "vehicles:immobilise",
     "locate": "vehicles:locate",
+    "lights": "vehicles:locate",
     "speed_mode": "vehicles:limit",
     "speed_limit": "vehicles:limit",
     "open_battery": "vehicles:open",

@@ -29,13 +29,23 @@ def add(db: Db, scope: Scope, vehicle: Vehicle, at: datetime) -> None:
     )
 
 
-def vehicles(db: Db) -> list[Vehicle]:
-    """Return every vehicle, by id."""
+def vehicles(db: Db, scope: Scope) -> list[Vehicle]:
+    """Return every vehicle of this tenant and city, by id."""
     with db.cursor(row_factory=class_row(Vehicle)) as cursor:
-        return cursor.execute(_SELECT + " ORDER BY id").fetchall()
+        return cursor.execute(
+            _SELECT + " WHERE tenant = %s AND city = %s ORDER BY id", (scope.tenant, scope.city)
+        ).fetchall()
 
 
-def vehicle_of(db: Db, scope: Scope, vehicle_id: str) -> Vehicle | None:
+def everywhere(db: Db) -> list[tuple[Scope, Vehicle]]:
+    """Return every vehicle of every tenant, each with whose it is, by id."""
+    rows = db.execute(
+        "SELECT tenant, city, id, device_id, type, name, state FROM fleet.vehicle ORDER BY id"
+    )
+    return [(Scope(tenant, city), Vehicle(*columns)) for tenant, city, *columns in rows]
+
+
+def vehicle(db: Db, scope: Scope, vehicle_id: str) -> Vehicle | None:
     """Return one vehicle of this tenant and city."""
     with db.cursor(row_factory=class_row(Vehicle)) as cursor:
         return cursor.execute(
@@ -44,7 +54,10 @@ def vehicle_of(db: Db, scope: Scope, vehicle_id: str) -> Vehicle | None:
         ).fetchone()
 
 
-def vehicle(db: Db, vehicle_id: str) -> Vehicle | None:
-    """Return one vehicle."""
+def carrier(db: Db, scope: Scope, device_id: str) -> Vehicle | None:
+    """Return the vehicle of this tenant and city that carries a device."""
     with db.cursor(row_factory=class_row(Vehicle)) as cursor:
-        return cursor.execute(_SELECT + " WHERE id = %s", (vehicle_id,)).fetchone()
+        return cursor.execute(
+            _SELECT + " WHERE device_id = %s AND tenant = %s AND city = %s ORDER BY id LIMIT 1",
+            (device_id, scope.tenant, scope.city),
+        ).fetchone()

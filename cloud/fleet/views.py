@@ -7,6 +7,7 @@ from cloud.devices.api import Connection, connections
 from cloud.fleet import store
 from cloud.fleet.model import Vehicle, VehicleView
 from cloud.kit.db import Db
+from cloud.kit.scope import Scope
 from cloud.telemetry import api as telemetry
 from cloud.telemetry.api import LastState, Latest
 
@@ -15,23 +16,30 @@ _SHOWN_DIGITS = 1
 _SILENT = timedelta(seconds=60)
 
 
-def vehicles(db: Db, now: datetime) -> list[VehicleView]:
-    """Return every vehicle as it is at `now`, by id."""
-    return _views(store.vehicles(db), connections(db, now), telemetry.last(db), now)
+def vehicles(db: Db, scope: Scope, now: datetime) -> list[VehicleView]:
+    """Return every vehicle of a tenant and city as it is at `now`, by id."""
+    found = store.vehicles(db, scope)
+    ids = [vehicle.device_id for vehicle in found]
+    return _views(found, connections(db, now, ids), telemetry.last(db, ids), now)
 
 
-def vehicle(db: Db, vehicle_id: str, now: datetime) -> VehicleView | None:
-    """Return one vehicle as it is at `now`; None when there is none with this id."""
-    found = store.vehicle(db, vehicle_id)
+def vehicle(db: Db, scope: Scope, vehicle_id: str, now: datetime) -> VehicleView | None:
+    """Return one vehicle as it is at `now`; None when this scope has none with this id."""
+    found = store.vehicle(db, scope, vehicle_id)
     if found is None:
         return None
     ids = [found.device_id]
     return _views([found], connections(db, now, ids), telemetry.last(db, ids), now)[0]
 
 
-def is_vehicle(db: Db, vehicle_id: str) -> bool:
-    """Tell whether a vehicle is in the fleet."""
-    return store.vehicle(db, vehicle_id) is not None
+def is_vehicle(db: Db, scope: Scope, vehicle_id: str) -> bool:
+    """Tell whether this tenant and city have a vehicle."""
+    return store.vehicle(db, scope, vehicle_id) is not None
+
+
+def carrier(db: Db, scope: Scope, device_id: str) -> Vehicle | None:
+    """Return the vehicle that carries a device; None when none of this scope does."""
+    return store.carrier(db, scope, device_id)
 
 
 def view(vehicle: Vehicle, connected: bool, state: LastState | None, now: datetime) -> VehicleView:

@@ -9,7 +9,7 @@ from cloud.identity import chain
 from cloud.identity.chain import Entry, Verdict
 from cloud.identity.model import Who
 from cloud.identity.store import audit as store
-from cloud.kit.db import Db
+from cloud.kit.db import Db, joined
 
 
 def audit(
@@ -33,7 +33,7 @@ def audit(
     Raises:
         ValueError: a number in `detail` that JSON does not know.
     """
-    with db.transaction():
+    with joined(db):
         end = store.lock_head(db)
         entry = Entry(
             seq=end.seq + 1,

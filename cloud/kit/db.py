@@ -1,8 +1,11 @@
 """Connections to Postgres. Pools are autocommit: every write sits inside `db.transaction()`."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 Db = psycopg.Connection[Any]
@@ -16,6 +19,20 @@ _CONNECT_TIMEOUT_S = 5
 def connect(dsn: str) -> Db:
     """Open one autocommit connection; raises psycopg.OperationalError when nobody answers."""
     return psycopg.connect(dsn, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def joined(db: Db) -> Iterator[None]:
+    """Be inside of a transaction: the caller's, without a savepoint, or else one of our own.
+
+    A savepoint is two round trips to the database. Without one, whoever catches what is raised in
+    here and goes on would commit half of the work: let it leave the caller's transaction too.
+    """
+    if db.info.transaction_status == TransactionStatus.IDLE:
+        with db.transaction():
+            yield
+    else:
+        yield
 
 
 def open_pool(

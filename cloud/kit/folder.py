@@ -87,6 +87,13 @@ class DataFolder:
                 self._write("engines.json", known)
             return chosen
 
+    def want_port(self, engine: str, name: str, port: int) -> None:
+        """Let the next choice of an engine's ports begin with this one."""
+        with self.locked("ports"):
+            known = self._read("engines.json")
+            known[engine] = {**known.get(engine, {}), name: port}
+            self._write("engines.json", known)
+
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold a named lock of this folder against every other process and thread."""

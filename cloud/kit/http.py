@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import PlainSerializer, WithJsonSchema
+from pydantic import Field, PlainSerializer, WithJsonSchema
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +22,17 @@ MEDIA_TYPE = "application/problem+json"
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 """A time in a response body, as our surfaces show it: RFC 3339, UTC, milliseconds."""
+
+Reason = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+        description="why, for the record",
+    ),
+]
+"""Why somebody wants something, in a request body."""
 
 Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
 """A signal's value in a response body: whole where the catalogue counts in whole numbers."""

@@ -94,11 +94,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the work comes to: a status, a body that JSON can say, headers."""
+    """What the work comes to: a status, a body that JSON can say, headers.
+
+    `kept` is kept and replayed in place of a body that holds a secret.
+    """
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+    kept: Any = None
 
 
 async def keyed(
@@ -162,8 +166,8 @@ def once(
                 raise KeyReusedError
             response.headers[REPLAYED] = "true"
             return response
-        response = _answer(db, asked, work)
-        _keep(db, who, asked, response, now)
+        response, kept_body = _answer(db, asked, work)
+        _keep(db, who, asked, response, kept_body, now)
     return response
 
 
@@ -174,7 +178,7 @@ def trim(db: Db, now: datetime) -> int:
     return done.rowcount
 
 
-def _answer(db: Db, asked: Asked, work: Callable[[Db], Answer]) -> Response:
+def _answer(db: Db, asked: Asked, work: Callable[[Db], Answer]) -> tuple[Response, bytes]:
     try:
         with db.transaction():
             answer = work(db)
@@ -182,8 +186,13 @@ def _answer(db: Db, asked: Asked, work: Callable[[Db], Answer]) -> Response:
         is_ours = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if is_ours or problem.status in _NOT_KEPT:
             raise
-        return problem.response(asked.request)
-    return JSONResponse(jsonable_encoder(answer.body), answer.status, dict(answer.headers))
+        told = problem.response(asked.request)
+        return told, bytes(told.body)
+    headers = dict(answer.headers)
+    response = JSONResponse(jsonable_encoder(answer.body), answer.status, headers)
+    if answer.kept is None:
+        return response, bytes(response.body)
+    return response, bytes(JSONResponse(jsonable_encoder(answer.kept)).body)
 
 
 def _begin(db: Db, account_id: UUID, key: str) -> bool:
@@ -206,7 +215,9 @@ def _find(db: Db, account_id: UUID, key: str, now: datetime) -> tuple[bytes, Res
     return bytes(digest), Response(bytes(body), status, headers)
 
 
-def _keep(db: Db, who: Principal, asked: Asked, response: Response, now: datetime) -> None:
+def _keep(
+    db: Db, who: Principal, asked: Asked, response: Response, body: bytes, now: datetime
+) -> None:
     headers = {name: text for name, text in response.headers.items() if name not in _OWN_HEADERS}
     db.execute(
         "INSERT INTO kit.idempotency"
@@ -223,7 +234,7 @@ def _keep(db: Db, who: Principal, asked: Asked, response: Response, now: datetim
             asked.digest,
             response.status_code,
             Jsonb(headers),
-            bytes(response.body),
+            body,
             now,
         ),
     )

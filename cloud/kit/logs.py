@@ -8,6 +8,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from cloud.kit import tracing
+
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 _QUIET = ("uvicorn.access", "httpx", "httpcore", "asyncio")
 
@@ -16,10 +18,12 @@ def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
     """Send every record of this process to stderr; call once, first thing.
 
     Fields given as `extra={...}` follow the message. A person's line ends an exception with its
-    type, text and place; the JSON line carries the whole traceback.
+    type, text and place; the JSON line carries the whole traceback. What is logged within a span
+    names its trace.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if json else HumanFormatter())
+    handler.addFilter(_with_trace)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -54,6 +58,13 @@ class HumanFormatter(logging.Formatter):
         extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
         line = f"{_time(record)[11:23]} {level}{record.getMessage()}{extras}{_trouble(record)}"
         return line.replace("\n", " | ")
+
+
+def _with_trace(record: logging.LogRecord) -> bool:
+    trace_id = tracing.trace_id_of(tracing.current())
+    if trace_id is not None:
+        record.trace_id = trace_id
+    return True
 
 
 def _time(record: logging.LogRecord) -> str:

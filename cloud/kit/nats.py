@@ -5,8 +5,8 @@ The server maps `mc.1.{d}.up` to `s.{partition}.{d}` and `mc.1.{d}.fact` to `f.{
 
 Two accounts: everybody who moves data is in FLEET; SYS is the server's own, where `gate` decides
 about every MQTT connection (NATS auth callout) and cuts those that are revoked. The MQTT side
-speaks TLS 1.2 and 1.3 and demands a certificate of our authority; the NATS side is loopback only,
-with a generated password for each user.
+speaks TLS 1.2 and 1.3 and demands a certificate of our authority, where `MqttDoor` says; the NATS
+side is loopback only, with a generated password for each user.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from cloud.kit.clock import Clock, SystemClock
 from cloud.kit.engine import Engine, EngineError, runs, spawn
-from cloud.kit.folder import write_private
+from cloud.kit.folder import port_is_free, write_private
 from cloud.kit.nats_jwt import AccountKey
 from cloud.kit.ports.authority import Authority, FileAuthority
 from protocol.topics import MAX_PAYLOAD_BYTES
@@ -42,6 +42,9 @@ _STORE = "jetstream"
 _LOG_FILE_BYTES = 10_000_000
 _LOG_FILES = 3
 _GATE = "gate"
+_LOOPBACK = "127.0.0.1"
+_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+_DOOR = "mqtt.json"
 _NOTHING: Mapping[str, Any] = {"deny": [">"]}
 _GATE_RIGHTS: Mapping[str, Any] = {
     "publish": {"allow": ["$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.*.KICK"]},
@@ -76,6 +79,34 @@ class Broker:
     log_path: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MqttDoor:
+    """Where vehicles come in: the MQTT side.
+
+    Attributes:
+        host: address to listen on.
+        port: its port; None for a free one, the same at every start.
+        names: what vehicles call this machine, for the certificate; the first is what they try.
+    """
+
+    host: str = _LOOPBACK
+    port: int | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """The name or address that vehicles are told."""
+        if self.names:
+            return self.names[0]
+        return _LOOPBACK if self.host in _ANY_HOST else self.host
+
+    @property
+    def certified(self) -> tuple[str, ...]:
+        """What the certificate must name beside this machine itself."""
+        bound = () if self.host in _ANY_HOST else (self.host,)
+        return (*self.names, *bound)
+
+
 class EmbeddedNats(Engine):
     """The NATS server of one data folder, MQTT side included."""
 
@@ -98,7 +129,12 @@ class EmbeddedNats(Engine):
     }
 
     def __init__(
-        self, data_dir: Path, *, authority: Authority | None = None, clock: Clock | None = None
+        self,
+        data_dir: Path,
+        *,
+        authority: Authority | None = None,
+        clock: Clock | None = None,
+        door: MqttDoor | None = None,
     ) -> None:
         """Name the server of a data folder; the folder's own authority signs unless another does.
 
@@ -106,17 +142,19 @@ class EmbeddedNats(Engine):
             data_dir: the cloud's data folder.
             authority: signs the MQTT side's certificate, and those it accepts.
             clock: the machine's when None.
+            door: where vehicles come in; None as at the last start.
         """
         super().__init__(data_dir)
         self.home = self.folder.path / "nats"
+        self.door = door or self._door_of_last_start()
         self.store = self.home / _STORE
         self._authority = authority
         self._clock = clock or SystemClock()
 
     @property
     def mqtt_host(self) -> str:
-        """The address vehicles connect to."""
-        return "127.0.0.1"
+        """The name or address vehicles connect to."""
+        return self.door.called
 
     @property
     def mqtt_port(self) -> int:
@@ -171,6 +209,11 @@ class EmbeddedNats(Engine):
             shutil.rmtree(self.store, ignore_errors=True)
             self._relaunch()
 
+    def _start(self) -> bool:
+        started = super()._start()
+        write_private(self.home / _DOOR, json.dumps(asdict(self.door)) + "\n")
+        return started
+
     def _password(self, user: str) -> str:
         return self.folder.secret(f"nats_{user}")
 
@@ -181,7 +224,7 @@ class EmbeddedNats(Engine):
     def _take_certificate(self) -> bool:
         """Copy the authority's files beside the configuration, which so names no other folder."""
         authority = self._authority or FileAuthority(self.folder.path, self._clock)
-        files = authority.server("broker", (), self._clock.now())
+        files = authority.server("broker", self.door.certified, self._clock.now())
         wanted = {
             "ca.pem": authority.ca_pem,
             "broker.key": files.key.read_text(),
@@ -204,9 +247,17 @@ class EmbeddedNats(Engine):
     def _prepare(self) -> None:
         self.home.mkdir(mode=0o700, exist_ok=True)
         if (left_over := self._noted_pid()) is not None and runs(left_over, self.mark):
-            # Configured by an older release; it keeps nothing, so replace it.
+            # Configured otherwise, as by an older release; it keeps nothing, so replace it.
             self._child, self._pid = None, left_over
             self.kill()
+        door = self.door
+        if door.port is not None:
+            if not port_is_free(door.port, door.host):
+                raise EngineError(
+                    f"cannot listen on {door.host}:{door.port} for vehicles; choose another with"
+                    " --mqtt HOST:PORT, or stop what uses it"
+                )
+            self.folder.want_port(self.name, "mqtt", door.port)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._take_certificate()
@@ -219,6 +270,13 @@ class EmbeddedNats(Engine):
         child = spawn([binary(), "--config", path], log_path=self.log_path, cwd=self.home)
         write_private(self.home / "nats.pid", f"{child.pid}\n")
         return child
+
+    def _door_of_last_start(self) -> MqttDoor:
+        try:
+            told = json.loads((self.home / _DOOR).read_text())
+            return MqttDoor(told["host"], told["port"], tuple(told["names"]))
+        except (OSError, ValueError, LookupError):
+            return MqttDoor()
 
     def _name_for(self, config: str) -> str:
         return f"{self.mark}-{hashlib.sha256(config.encode()).hexdigest()[:12]}"
@@ -246,7 +304,7 @@ class EmbeddedNats(Engine):
 
         It names no folder, since the server stands in its own: any path will do.
         """
-        host, patience = "127.0.0.1", self.handshake_timeout_s
+        host, patience = _LOOPBACK, self.handshake_timeout_s
         config = {
             "listen": f"{host}:{self.ports['port']}",
             "http": f"{host}:{self.ports['monitor']}",
@@ -258,7 +316,7 @@ class EmbeddedNats(Engine):
             "logfile_size_limit": _LOG_FILE_BYTES,
             "logfile_max_num": _LOG_FILES,
             "mqtt": {
-                "host": host,
+                "host": self.door.host,
                 "port": self.ports["mqtt"],
                 "tls": {
                     "ca_file": "ca.pem",

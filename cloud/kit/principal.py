@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
+from cloud.kit.scope import Scope
+
 SCOPES: Mapping[str, str] = {
     "devices:read": "See devices, their connection and their certificates.",
     "devices:enrol": "Make claims for new devices and revoke certificates.",
@@ -49,6 +51,11 @@ class Principal:
     city: str
     scopes: frozenset[str] = field(default_factory=frozenset)
     from_cookie: bool = False
+
+    @property
+    def realm(self) -> Scope:
+        """Whose data they see."""
+        return Scope(self.tenant, self.city)
 
     def may(self, scope: str) -> bool:
         """Tell whether they have this scope."""

@@ -2,22 +2,27 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
+from cloud.kit.tracing import Where
+
 if TYPE_CHECKING:
-    from cloud.kit.nats import Broker
+    from cloud.kit.nats import Broker, MqttDoor
 
 DEFAULT_DATA_DIR = Path(".demo")
 DEFAULT_HTTP_PORT = 8_080
 DEFAULT_DEVICE_PORT = 8_443
 _MQTT_PORT = 1_883
 _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
 
 
 class CloudSettings(BaseModel, frozen=True, extra="forbid"):
@@ -42,7 +47,7 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         default=None, repr=False, description="the user ingest's; None: embedded NATS"
     )
     nats_commands_url: str | None = Field(
-        default=None, repr=False, description="None: the same as nats_url"
+        default=None, repr=False, description="None: this process sends no commands"
     )
     nats_gate_url: str | None = Field(
         default=None, repr=False, description="None: this process answers no auth callout"
@@ -51,12 +56,21 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
     nats_log: Path | None = Field(default=None, description="to count what the broker refuses")
     mqtt_host: str = "127.0.0.1"
     mqtt_port: int = Field(default=_MQTT_PORT, ge=1, le=65_535)
+    mqtt_listen_host: str = Field(default="127.0.0.1", description="of the embedded broker")
+    mqtt_listen_port: int | None = Field(
+        default=None, ge=1, le=65_535, description="None: a free one"
+    )
+    broker_hosts: tuple[Host, ...] = Field(
+        default=(), description="what vehicles call this machine, the first one is what they try"
+    )
     token_key: str | None = Field(
         default=None, min_length=32, repr=False, description="None: the data folder's own"
     )
     commands_per_minute: int = Field(default=60, ge=1, description="of one account")
     fleet_commands_per_minute: int = Field(default=600, ge=1, description="of a tenant's accounts")
     log_json: bool = False
+    traces: Where = Field(default="off", description="where spans go")
+    traces_ratio: float = Field(default=0.01, ge=0, le=1, description="of reads that begin a trace")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:  # noqa: ANN401 - pydantic checks them
@@ -67,7 +81,9 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         MOBILITY_TOKEN_KEY (signs access tokens, the same in every process of one cloud);
         MOBILITY_COMMANDS_PER_MINUTE, MOBILITY_FLEET_COMMANDS_PER_MINUTE;
         NATS_URL, NATS_COMMANDS_URL, NATS_GATE_URL (a URL for each user), NATS_ISSUER_SEED,
-        NATS_LOG, MOBILITY_MQTT_HOST, MOBILITY_MQTT_PORT of a broker that is not embedded.
+        NATS_LOG, MOBILITY_MQTT_HOST, MOBILITY_MQTT_PORT of a broker that is not embedded;
+        MOBILITY_MQTT (HOST:PORT) of the embedded one, MOBILITY_BROKER_HOSTS (with commas);
+        MOBILITY_TRACES (off, console, file or otlp), MOBILITY_TRACES_RATIO.
         Raises pydantic.ValidationError, a ValueError.
         """
         env = os.environ if environ is None else environ
@@ -87,9 +103,17 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
             "commands_per_minute": env.get("MOBILITY_COMMANDS_PER_MINUTE"),
             "fleet_commands_per_minute": env.get("MOBILITY_FLEET_COMMANDS_PER_MINUTE"),
             "log_json": env.get("MOBILITY_LOG") == "json",
+            "traces": env.get("MOBILITY_TRACES"),
+            "traces_ratio": env.get("MOBILITY_TRACES_RATIO"),
         }
         if env.get("MOBILITY_HTTP"):
             found["http_host"], found["http_port"] = host_and_port(env["MOBILITY_HTTP"])
+        if env.get("MOBILITY_MQTT"):
+            where = host_and_port(env["MOBILITY_MQTT"])
+            found["mqtt_listen_host"], found["mqtt_listen_port"] = where
+        if env.get("MOBILITY_BROKER_HOSTS"):
+            named = env["MOBILITY_BROKER_HOSTS"].split(",")
+            found["broker_hosts"] = tuple(host.strip() for host in named)
         if env.get("MOBILITY_DEVICE_HTTPS"):
             where = host_and_port(env["MOBILITY_DEVICE_HTTPS"])
             found["device_https_host"], found["device_https_port"] = where
@@ -108,15 +132,38 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         """What the certificate of the device listener must name, beside this machine itself."""
         named = urlsplit(self.device_url or "").hostname
         bound = None if self.device_https_host in _ANY_HOST else self.device_https_host
-        return tuple(host for host in (named, bound) if host)
+        return tuple(host for host in (named, bound, *self.broker_hosts) if host)
 
     def device_url_at(self, port: int) -> str:
         """Return what devices call the listener when it has this port."""
         if self.device_url is not None:
             return self.device_url.rstrip("/")
         host = self.device_https_host
-        host = "127.0.0.1" if host in _ANY_HOST else host
+        if host in _ANY_HOST:
+            host = self.broker_hosts[0] if self.broker_hosts else "127.0.0.1"
         return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+    @property
+    def mqtt_door(self) -> "MqttDoor":
+        """Where the embedded broker lets vehicles in."""
+        from cloud.kit.nats import MqttDoor
+
+        return MqttDoor(self.mqtt_listen_host, self.mqtt_listen_port, self.broker_hosts)
+
+    def check_broker(self, contexts: Collection[str]) -> None:
+        """Raise ValueError, with what to set, for a broker that would not get what is sent."""
+        if self.nats_url is None:
+            return
+        if "devices" in contexts and self.nats_commands_url is None:
+            raise ValueError(
+                "NATS_URL alone receives and sends no commands; set NATS_COMMANDS_URL to the URL of"
+                " the broker's user commands too, or serve contexts without devices"
+            )
+        if self.mqtt_listen_port is not None:
+            raise ValueError(
+                "--mqtt is where the embedded broker listens, and NATS_URL names another broker;"
+                " leave one of them out"
+            )
 
     def external_broker(self) -> "Broker | None":
         """The broker somebody else runs; None when NATS is embedded."""

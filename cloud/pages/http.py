@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
-from cloud.kit.auth import needs, public
-from cloud.pages import assets, read, sign_in, view
+from cloud.kit.auth import Principal, needs, public
+from cloud.pages import assets, devices, read, sign_in, view
 from cloud.pages.render import page, templates
 from cloud.pages.static_files import STATIC, VersionedFiles
 
@@ -30,6 +30,7 @@ SORTINGS = (
 )
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 router.include_router(sign_in.router)
+router.include_router(devices.router)
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +50,13 @@ def mount_static(app: FastAPI) -> None:
     app.mount("/static", VersionedFiles(directory=STATIC), name="static")
 
 
-@router.get("/", dependencies=[needs("vehicles:read")])
+Watcher = Annotated[Principal, needs("vehicles:read")]
+
+
+@router.get("/")
 def fleet_page(
     request: Request,
+    who: Watcher,
     q: Annotated[str, Query(max_length=100)] = "",
     offline: str = "",
     low: str = "",
@@ -61,7 +66,7 @@ def fleet_page(
     now = _now(request)
     choice = view.Choice(q, bool(offline), bool(low), sort)
     with request.app.state.pool.connection() as db:
-        vehicles = read.vehicles(db, now)
+        vehicles = read.vehicles(db, who, now)
     return page(
         request,
         "fleet.html",
@@ -74,20 +79,21 @@ def fleet_page(
     )
 
 
-@router.get("/vehicles/{vehicle_id}", dependencies=[needs("vehicles:read")])
+@router.get("/vehicles/{vehicle_id}")
 def vehicle_page(
     request: Request,
     vehicle_id: str,
+    who: Watcher,
     asked: Annotated[str, Query(alias="range", max_length=20)] = "",
 ) -> HTMLResponse:
     """Show one vehicle with its charts."""
-    return _vehicle(request, vehicle_id, "vehicle.html", chart_range=view.chart_range(asked))
+    return _vehicle(request, who, vehicle_id, "vehicle.html", chart_range=view.chart_range(asked))
 
 
-@router.get("/vehicles/{vehicle_id}/details", dependencies=[needs("vehicles:read")])
-def vehicle_details(request: Request, vehicle_id: str) -> HTMLResponse:
+@router.get("/vehicles/{vehicle_id}/details")
+def vehicle_details(request: Request, vehicle_id: str, who: Watcher) -> HTMLResponse:
     """Give the part of the vehicle's page that renews itself every few seconds."""
-    return _vehicle(request, vehicle_id, "_details.html")
+    return _vehicle(request, who, vehicle_id, "_details.html")
 
 
 @router.get("/docs", dependencies=[public()])
@@ -96,10 +102,16 @@ def docs_page(request: Request) -> HTMLResponse:
     return page(request, "docs.html", section="docs", openapi_url=request.app.openapi_url)
 
 
-def _vehicle(request: Request, vehicle_id: str, template: str, **more: Any) -> HTMLResponse:  # noqa: ANN401 - Jinja takes anything
+def _vehicle(
+    request: Request,
+    who: Principal,
+    vehicle_id: str,
+    template: str,
+    **more: Any,  # noqa: ANN401 - Jinja takes anything
+) -> HTMLResponse:
     now = _now(request)
     with request.app.state.pool.connection() as db:
-        found = read.vehicle(db, vehicle_id, now)
+        found = read.vehicle(db, who, vehicle_id, now)
     if found is None:
         return page(request, "not_found.html", 404, section="fleet", vehicle_id=vehicle_id)
     return page(request, template, section="fleet", now=now, v=found.vehicle, detail=found, **more)

@@ -7,6 +7,7 @@ from datetime import datetime
 from cloud.devices import api as devices
 from cloud.fleet import api as fleet
 from cloud.kit.db import Db
+from cloud.kit.principal import Principal
 from cloud.pages.view import Vehicle
 from protocol.signals import BY_NAME
 
@@ -29,17 +30,17 @@ class Detail:
         return () if self.device is None else self.device.lanes
 
 
-def vehicles(db: Db, now: datetime) -> list[Vehicle]:
-    """Every vehicle as it is at `now`."""
-    return [_vehicle(found) for found in fleet.vehicles(db, now)]
+def vehicles(db: Db, who: Principal, now: datetime) -> list[Vehicle]:
+    """Every vehicle somebody may see, as it is at `now`."""
+    return [_vehicle(found) for found in fleet.vehicles(db, who.realm, now)]
 
 
-def vehicle(db: Db, vehicle_id: str, now: datetime) -> Detail | None:
-    """One vehicle, or None when there is none with this id."""
-    found = fleet.vehicle(db, vehicle_id, now)
+def vehicle(db: Db, who: Principal, vehicle_id: str, now: datetime) -> Detail | None:
+    """One vehicle, or None when they have none with this id."""
+    found = fleet.vehicle(db, who.realm, vehicle_id, now)
     if found is None:
         return None
-    device = next((one for one in devices.devices(db, now) if one.id == vehicle_id), None)
+    device = next(iter(devices.devices(db, now, [vehicle_id], scope=who.realm)), None)
     return Detail(_vehicle(found), device)
 
 

@@ -7,15 +7,14 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel
 
 from cloud.devices import api as devices
-from cloud.kit.auth import needs
+from cloud.kit.auth import Principal, needs
 from cloud.kit.http import Moment, Number, Problem, told_problems
 from cloud.telemetry import api
 from protocol.signals import Signal
 
-router = APIRouter(
-    prefix="/api/v1/telemetry", tags=["telemetry"], dependencies=[needs("telemetry:read")]
-)
+router = APIRouter(prefix="/api/v1/telemetry", tags=["telemetry"])
 
+Reader = Annotated[Principal, needs("telemetry:read")]
 DeviceId = Annotated[str, Path(pattern="^[a-z0-9-]{3,36}$")]
 
 _DEFAULT_SPAN = timedelta(hours=1)
@@ -64,12 +63,12 @@ class RangeBody(BaseModel):
 
 
 @router.get("/{device_id}/last", responses=told_problems(404, 422))
-def last(request: Request, device_id: DeviceId) -> LastBody:
+def last(request: Request, device_id: DeviceId, who: Reader) -> LastBody:
     """Return the latest value of every signal of a device."""
     with request.app.state.pool.connection() as db:
-        state = api.last(db, [device_id]).get(device_id)
-        if state is None and not devices.is_enrolled(db, device_id):
+        if not devices.is_enrolled(db, device_id, who.realm):
             raise _unknown_device(device_id)
+        state = api.last(db, [device_id]).get(device_id)
     if state is None:
         return LastBody(device_id=device_id, at=None, values={})
     return LastBody(
@@ -86,6 +85,7 @@ def last(request: Request, device_id: DeviceId) -> LastBody:
 def range_of(
     request: Request,
     device_id: DeviceId,
+    who: Reader,
     signal: Annotated[str, Query(description="VSS name or short key", examples=["soc_pct"])],
     since: Annotated[
         AwareDatetime | None, Query(alias="from", description="an hour before `to` when absent")
@@ -103,7 +103,7 @@ def range_of(
     end: datetime = until or request.app.state.clock.now()
     start = since or end - _DEFAULT_SPAN
     with request.app.state.pool.connection() as db:
-        if not devices.is_enrolled(db, device_id):
+        if not devices.is_enrolled(db, device_id, who.realm):
             raise _unknown_device(device_id)
         try:
             found = api.range_of(db, device_id, asked, start, end, points)

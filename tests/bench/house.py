@@ -13,9 +13,12 @@ from typing import Any
 from cloud.devices import api as devices
 from cloud.kit.clock import SystemClock
 from cloud.kit.db import connect
+from cloud.kit.ports.signing import signer_keys
+from edge.identity.keys import FileKeyStore
 from tests import enrolled
 from tests.bench.processes import cpu_s, family_cpu_s, running, until
 from tests.broker import OpenNats
+from tests.cloud.signed_in import TOKEN_KEY
 
 BATTERY = "jbd_uart"
 
@@ -27,6 +30,7 @@ class Cloud:
     data_dir: Path
     dsn: str
     nats_url: str
+    api_url: str
     mqtt: Mapping[str, Any]
     pid: int
     postgres_pid: int
@@ -42,10 +46,10 @@ class Cloud:
 
 
 @contextlib.contextmanager
-def serving(work: Path) -> Iterator[Cloud]:
-    """Run `mobility-cloud serve devices telemetry` on fresh engines in `work`/cloud."""
+def serving(work: Path, *more: str) -> Iterator[Cloud]:
+    """Run `mobility-cloud serve devices telemetry` and `more` on fresh engines in `work`/cloud."""
     data, log = work / "cloud", work / "cloud.log"
-    argv = [command("mobility-cloud"), "serve", "devices", "telemetry"]
+    argv = [command("mobility-cloud"), "serve", "devices", "telemetry", *more]
     argv += ["--data-dir", str(data), "--http", "127.0.0.1:0"]
     # The load plays devices on the NATS side, which none of the cloud's own users may.
     with OpenNats(data) as nats, running(argv, log, environ=_environ(nats)) as child:
@@ -56,6 +60,7 @@ def serving(work: Path) -> Iterator[Cloud]:
             data_dir=data,
             dsn=found["postgres_dsn"],
             nats_url=nats.url,
+            api_url=found["api_url"],
             mqtt=found["mqtt"],
             pid=child.pid,
             postgres_pid=found["pids"]["postgres"],
@@ -72,6 +77,7 @@ def _environ(nats: OpenNats) -> dict[str, str]:
         "NATS_GATE_URL": broker.gate_url or "",
         "NATS_ISSUER_SEED": broker.issuer_seed,
         "MOBILITY_MQTT_PORT": str(broker.mqtt_port),
+        "MOBILITY_TOKEN_KEY": TOKEN_KEY,
     }
 
 
@@ -83,19 +89,33 @@ def enrol(cloud: Cloud, *device_ids: str) -> None:
 
 
 @contextlib.contextmanager
-def shim(work: Path, name: str, *arguments: str) -> Iterator[tuple[Path, "Popen[bytes]"]]:
-    """Run one battery controller on a pty; gives the path of its line and the process."""
+def shim(
+    work: Path, name: str, *arguments: str, controller: str = "jbd"
+) -> Iterator[tuple[Path, "Popen[bytes]"]]:
+    """Run one controller, a battery's or another, on a pty; its line's path and the process."""
     link, log = work / f"{name}.tty", work / f"{name}.shim.log"
-    argv = [command("mobility-sim"), "shim", "jbd", "--link", str(link), *arguments]
+    argv = [command("mobility-sim"), "shim", controller, "--link", str(link), *arguments]
     with running(argv, log) as child:
         until("the shim", link.exists, timeout_s=20, child=child, log=log)
         yield link, child
 
 
-def configuration(work: Path, cloud: Cloud, device_id: str, line: Path, **intervals: float) -> Path:
-    """Write the agent's TOML file, as `mobility-cloud devices add` does, and enrol it."""
+def configuration(
+    work: Path,
+    cloud: Cloud,
+    device_id: str,
+    line: Path,
+    lock: Path | None = None,
+    /,
+    **intervals: float,
+) -> Path:
+    """Write the agent's TOML file, as `mobility-cloud devices add` does, and enrol it.
+
+    With `lock`, the line of a lock unit, it obeys commands too.
+    """
     identity = work / f"{device_id}.identity"
     enrolled.enrol(cloud.dsn, cloud.data_dir, device_id, identity, battery=BATTERY)
+    FileKeyStore(identity).keep_signers(signer_keys(cloud.data_dir))
     sections: dict[str, Mapping[str, Any]] = {
         "device": {"id": device_id},
         "mqtt": cloud.mqtt,
@@ -104,6 +124,8 @@ def configuration(work: Path, cloud: Cloud, device_id: str, line: Path, **interv
         "journal": {"path": f"{device_id}.db"},
         "intervals": intervals,
     }
+    if lock is not None:
+        sections["controller"] = {"protocol": "lock_unit", "port": str(lock)}
     text = "\n".join(
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
         for name, table in sections.items()

@@ -43,6 +43,7 @@ BENCHMARKS = (
     Benchmark("drain", "one agent's backlog into the cloud", 120),
     Benchmark("ingest", "readings committed a second, and the plain way", 150),
     Benchmark("latency", "from the battery to the ack", 90),
+    Benchmark("commands", "from the request to the latch and back", 120),
     Benchmark("connects", "TLS connects a second, revocation", 120),
 )
 

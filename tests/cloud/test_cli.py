@@ -28,6 +28,7 @@ def _elsewhere(dsn: str, nats: OpenNats, tmp_path: Path, monkeypatch: pytest.Mon
     for name, value in {
         "DATABASE_URL": dsn,
         "NATS_URL": broker.ingest_url,
+        "NATS_COMMANDS_URL": broker.commands_url,
         "MOBILITY_MQTT_PORT": str(broker.mqtt_port),
         "MOBILITY_DATA_DIR": str(tmp_path / "data"),
     }.items():

@@ -36,6 +36,7 @@ def settings_for(dsn: str, nats: OpenNats, folder: Path) -> CloudSettings:
         data_dir=folder,
         database_url=dsn,
         nats_url=nats.url_of("ingest"),
+        nats_commands_url=nats.url_of("commands"),
         mqtt_host=nats.mqtt_host,
         mqtt_port=nats.mqtt_port,
     )
@@ -92,6 +93,20 @@ def test_a_database_and_broker_elsewhere_are_looked_at(
 ) -> None:
     found = findings(settings_for(dsn, nats, tmp_path))
     assert [part for part, finding in found.items() if not finding.ok] == ["cloud"]
+
+
+@pytest.mark.parametrize(
+    ("user", "says"), [(None, "is not set"), ("ingest", "permissions violation")]
+)
+def test_a_broker_that_would_get_no_commands_is_trouble(
+    dsn: str, nats: OpenNats, tmp_path: Path, user: str | None, says: str
+) -> None:
+    url = None if user is None else nats.url_of(user)
+    settings = settings_for(dsn, nats, tmp_path).model_copy(update={"nats_commands_url": url})
+    found = findings(settings)["nats for commands"]
+    assert not found.ok
+    assert says in found.found
+    assert "user commands" in found.next_step
 
 
 def test_an_unreachable_database_and_broker_elsewhere_are_named(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def environment(dsn: str, nats: OpenNats) -> dict[str, str]:
         "DATABASE_URL": dsn,
         "MOBILITY_TOKEN_KEY": TOKEN_KEY,
         "NATS_URL": broker.ingest_url,
+        "NATS_COMMANDS_URL": broker.commands_url,
         "MOBILITY_MQTT_PORT": str(broker.mqtt_port),
     }
 

@@ -1,32 +1,21 @@
 """A value changed at the battery appears on the page: every part real, watched by Chromium."""
 
-import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal
+from typing import Unpack
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from cloud.pages import assets
-from tests.browser import FLAGS, MISSING, find_chromium
+from tests.stories import browsing
+from tests.stories.browsing import WIDTHS, Looks, Scheme, troubles
 from tests.stories.one_vehicle import OneVehicle
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
-Scheme = Literal["light", "dark"]
-QUIET = (
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
 SOON_MS = 15_000
 OUTAGE_MS = 17_000
 HOLE_PX = 12
@@ -35,17 +24,8 @@ MINUS = "\N{MINUS SIGN}"
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip(MISSING)
-    home = str(tmp_path_factory.mktemp("browser"))
-    playwright: Playwright
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=[*FLAGS, *QUIET], env={**os.environ, "HOME": home}
-        )
+    with browsing.a_chromium(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,53 +35,15 @@ def house(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield house
 
 
-def signed_in(chromium: Browser, house: OneVehicle) -> Any:
-    """Sign in by the form, once; return what the browser remembers of it."""
-    if house.browser_state is None:
-        context = chromium.new_context()
-        page = context.new_page()
-        page.goto(house.url)
-        user, password = house.login
-        page.get_by_label("User name").fill(user)
-        page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page).to_have_url(house.url + "/")
-        house.browser_state = context.storage_state()
-        context.close()
-    return house.browser_state
-
-
 @contextmanager
 def watching(
-    chromium: Browser,
-    house: OneVehicle,
-    path: str,
-    *,
-    width: str = "desktop",
-    scheme: Scheme = "light",
-    may_complain: bool = False,
+    chromium: Browser, house: OneVehicle, path: str, **more: Unpack[Looks]
 ) -> Iterator[Page]:
-    """A page whose every request stays at home and whose console stays empty."""
-    across, down = WIDTHS[width]
-    context = chromium.new_context(
-        viewport={"width": across, "height": down},
-        color_scheme=scheme,
-        reduced_motion="reduce",
-        storage_state=signed_in(chromium, house),
-    )
-    page = context.new_page()
-    strangers: list[str] = []
-    complaints: list[str] = []
-    page.on("request", lambda r: None if r.url.startswith(house.url) else strangers.append(r.url))
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    try:
-        page.goto(house.url + path)
+    """A page of somebody who signed in by the form, once."""
+    if house.browser_state is None:
+        house.browser_state = browsing.sign_in(chromium, house.url, *house.login)
+    with browsing.watching(chromium, house.url, path, house.browser_state, **more) as page:
         yield page
-    finally:
-        context.close()
-    assert strangers == []
-    assert may_complain or complaints == []
 
 
 def row(page: Page, house: OneVehicle) -> str:
@@ -337,15 +279,3 @@ def drawn(page: Page, key: str, colour: str) -> list[int]:
         [key, colour],
     )
     return columns
-
-
-def troubles(page: Page) -> list[str]:
-    """What axe-core finds serious or critical."""
-    source: Path = assets.NODE_MODULES / "axe-core" / "axe.min.js"
-    page.evaluate(source.read_text("utf-8") + "; 0")
-    found: dict[str, Any] = page.evaluate("axe.run()")
-    return [
-        f"{trouble['id']}: {json.dumps([node['html'] for node in trouble['nodes']])[:600]}"
-        for trouble in found["violations"]
-        if trouble["impact"] in {"serious", "critical"}
-    ]

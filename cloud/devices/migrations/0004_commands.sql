@@ -28,9 +28,10 @@ CREATE TABLE devices.command (
     executing_at timestamptz,
     ended_at timestamptz
 ) WITH (fillfactor = 70);
-CREATE INDEX command_pending ON devices.command (device_id) WHERE state = 'pending';
+CREATE INDEX command_pending ON devices.command (device_id)
+    WHERE state IN ('pending', 'accepted');
 CREATE INDEX command_open ON devices.command (not_after)
-    WHERE state IN ('pending', 'awaiting_approval');
+    WHERE state IN ('pending', 'accepted', 'executing', 'awaiting_approval');
 CREATE INDEX command_by_vehicle ON devices.command (vehicle_id, created_at);
 CREATE INDEX command_by_actor ON devices.command (actor_id, created_at);
 CREATE INDEX command_by_kind ON devices.command (tenant, kind, created_at);

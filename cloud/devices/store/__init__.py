@@ -107,15 +107,20 @@ LEFT JOIN (
     SELECT device_id, max(last_at) AS last_at FROM devices.ledger
     WHERE %(ids)s::text[] IS NULL OR device_id = ANY(%(ids)s) GROUP BY device_id
 ) l ON l.device_id = d.id
-WHERE %(ids)s::text[] IS NULL OR d.id = ANY(%(ids)s)
+WHERE (%(ids)s::text[] IS NULL OR d.id = ANY(%(ids)s))
+  AND (%(tenant)s::text IS NULL OR (d.tenant = %(tenant)s AND d.city = %(city)s))
 ORDER BY d.id
 """
 
 
-def devices(db: Db, device_ids: Sequence[str] | None = None) -> list[DeviceRow]:
-    """Return enrolled devices by id: these, or all."""
+def devices(
+    db: Db, device_ids: Sequence[str] | None = None, scope: Scope | None = None
+) -> list[DeviceRow]:
+    """Return enrolled devices by id: these, or all; of one tenant and city, or of every one."""
+    tenant, city = (None, None) if scope is None else (scope.tenant, scope.city)
     with db.cursor(row_factory=class_row(DeviceRow)) as cursor:
-        return cursor.execute(_DEVICES, {"ids": _list(device_ids)}).fetchall()
+        values = {"ids": _list(device_ids), "tenant": tenant, "city": city}
+        return cursor.execute(_DEVICES, values).fetchall()
 
 
 def lanes(db: Db, device_ids: Sequence[str] | None = None) -> list[LaneRow]:
@@ -250,11 +255,13 @@ def greet(db: Db, scope: Scope, device_id: str, hello: Hello, at: datetime) -> N
     """Write down that a device said hello, and what it said about itself."""
     db.execute(
         "INSERT INTO devices.presence"
-        " (device_id, tenant, city, nonce, boot_id, connected, last_heard_at)"
-        " VALUES (%s, %s, %s, %s, %s, true, %s)"
+        " (device_id, tenant, city, nonce, boot_id, connected, last_heard_at, connected_at)"
+        " VALUES (%s, %s, %s, %s, %s, true, %s, %s)"
         " ON CONFLICT (device_id) DO UPDATE SET nonce = excluded.nonce,"
+        " connected_at = CASE WHEN presence.nonce = excluded.nonce THEN presence.connected_at"
+        "  ELSE excluded.connected_at END,"
         " boot_id = excluded.boot_id, connected = true, last_heard_at = excluded.last_heard_at",
-        (device_id, scope.tenant, scope.city, hello.nonce, hello.boot_id, at),
+        (device_id, scope.tenant, scope.city, hello.nonce, hello.boot_id, at, at),
     )
     db.execute(
         "UPDATE devices.device SET agent_version = %(version)s, capabilities = %(can)s"

@@ -66,25 +66,35 @@ def see_again(
     )
 
 
-def open_alarms(db: Db, device_ids: Sequence[str] | None) -> list[AlarmRow]:
-    """Return open alarms, newest first."""
+def open_alarms(
+    db: Db, device_ids: Sequence[str] | None, scope: Scope | None = None
+) -> list[AlarmRow]:
+    """Return open alarms, newest first; of one tenant and city, or of every one."""
+    tenant, city = (None, None) if scope is None else (scope.tenant, scope.city)
     with db.cursor(row_factory=class_row(AlarmRow)) as cursor:
         return cursor.execute(
             "SELECT id, device_id, tenant, city, kind, detail, raised_at, times, last_at,"
             " cleared_at FROM devices.alarm WHERE cleared_at IS NULL"
             " AND (%(ids)s::text[] IS NULL OR device_id = ANY(%(ids)s))"
+            " AND (%(tenant)s::text IS NULL OR (tenant = %(tenant)s AND city = %(city)s))"
             " ORDER BY raised_at DESC, id DESC",
-            {"ids": None if device_ids is None else list(device_ids)},
+            {
+                "ids": None if device_ids is None else list(device_ids),
+                "tenant": tenant,
+                "city": city,
+            },
         ).fetchall()
 
 
-def clear(db: Db, alarm_id: int, at: datetime) -> bool:
-    """Close an open alarm; False when there is none of this id."""
-    done = db.execute(
-        "UPDATE devices.alarm SET cleared_at = %s WHERE id = %s AND cleared_at IS NULL",
-        (at, alarm_id),
-    )
-    return done.rowcount == 1
+def clear(db: Db, scope: Scope, alarm_id: int, at: datetime) -> AlarmRow | None:
+    """Close an open alarm and return it; None when this scope has none of this id."""
+    with db.cursor(row_factory=class_row(AlarmRow)) as cursor:
+        return cursor.execute(
+            "UPDATE devices.alarm SET cleared_at = %s WHERE id = %s AND cleared_at IS NULL"
+            " AND tenant = %s AND city = %s RETURNING id, device_id, tenant, city, kind, detail,"
+            " raised_at, times, last_at, cleared_at",
+            (at, alarm_id, scope.tenant, scope.city),
+        ).fetchone()
 
 
 def lock_boots(db: Db, device_ids: Sequence[str]) -> dict[str, BootsRow]:

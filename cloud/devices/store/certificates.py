@@ -88,6 +88,27 @@ def use_claim(db: Db, device_id: str, hash_: bytes, at: datetime) -> bool:
     return done.rowcount == 1
 
 
+def note_answer(db: Db, hash_: bytes, issued: Issued) -> None:
+    """Remember what a claim was answered with."""
+    db.execute(
+        "UPDATE devices.claim SET serial = %s, certificate_pem = %s WHERE hash = %s",
+        (issued.serial_hex, issued.certificate_pem, hash_),
+    )
+
+
+def find_answer(db: Db, device_id: str, hash_: bytes, at: datetime) -> Issued | None:
+    """Return what a used claim was answered with, while the claim and the certificate stand."""
+    with db.cursor(row_factory=class_row(Issued)) as cursor:
+        return cursor.execute(
+            "SELECT k.certificate_pem, c.serial AS serial_hex,"
+            " c.fingerprint AS fingerprint_sha256_hex, c.not_before, c.not_after"
+            " FROM devices.claim k JOIN devices.certificate c ON c.serial = k.serial"
+            " WHERE k.hash = %(hash)s AND k.device_id = %(id)s AND k.expires_at > %(at)s"
+            " AND c.revoked_at IS NULL AND c.not_after > %(at)s",
+            {"hash": hash_, "id": device_id, "at": at},
+        ).fetchone()
+
+
 def find_claim(db: Db, device_id: str, hash_: bytes) -> ClaimRow | None:
     with db.cursor(row_factory=class_row(ClaimRow)) as cursor:
         return cursor.execute(
@@ -148,3 +169,13 @@ def by_fingerprint(db: Db, fingerprints: Collection[str]) -> dict[str, Certifica
             _SELECT + "WHERE fingerprint = ANY(%s)", (list(fingerprints),)
         ).fetchall()
     return {row.fingerprint: row for row in rows}
+
+
+def count_ending(db: Db, now: datetime, before: datetime) -> int:
+    """Return how many devices have a certificate that is valid now, and none beyond `before`."""
+    row = db.execute(
+        "SELECT count(*) FROM (SELECT max(not_after) AS ends FROM devices.certificate"
+        " WHERE revoked_at IS NULL AND not_after > %s GROUP BY device_id) held WHERE ends < %s",
+        (now, before),
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from cloud.devices.command_rules import Course
 from cloud.kit.db import AsyncDb, Db
 from cloud.kit.scope import Scope
+from cloud.kit.tracing import trace_id_of
 
 ASKED_CHANNEL: Final = "devices_command"
 STATE_CHANNEL: Final = "devices_command_state"
@@ -20,18 +21,24 @@ STATE_CHANNEL: Final = "devices_command_state"
 _COLUMNS = sql.SQL(
     "c.id, c.tenant, c.city, c.device_id, c.vehicle_id, c.kind, c.args, c.reason, c.actor_id,"
     " c.actor, c.created_at, c.state, c.state_reason, c.approved_by, c.approved_at, c.not_after,"
-    " c.sent_at, c.attempts, c.accepted_at, c.executing_at, c.ended_at"
+    " c.sent_at, c.attempts, c.accepted_at, c.executing_at, c.ended_at, c.traceparent"
 )
 _COURSE = sql.SQL(
     "id, device_id, created_at, state, state_reason, accepted_at, executing_at, ended_at"
 )
 _BY_IDS = sql.SQL("SELECT {} FROM devices.command c WHERE id = ANY(%s)").format(_COLUMNS)
 _MOST_AT_ONCE = sql.Literal(500)
+_OPEN = sql.SQL("state IN ('pending', 'accepted', 'executing', 'awaiting_approval')")
+# Whoever executes has written it down and says how it ended, unless the journal was lost.
+_OVER_AT = sql.SQL(
+    "CASE WHEN state = 'executing' THEN not_after + interval '10 min' ELSE not_after END"
+)
 _LEASE = sql.SQL(
     "UPDATE devices.command c SET sent_at = coalesce(c.sent_at, %(now)s), last_sent_at = %(now)s,"
     " attempts = c.attempts + 1"
-    " FROM (SELECT id FROM devices.command WHERE state = 'pending' AND not_after >= %(now)s"
-    "  AND {} ORDER BY id FOR UPDATE SKIP LOCKED LIMIT {}) due WHERE c.id = due.id"
+    " FROM (SELECT id FROM devices.command WHERE state IN ('pending', 'accepted')"
+    "  AND not_after >= %(now)s AND {} ORDER BY id FOR UPDATE SKIP LOCKED LIMIT {}) due"
+    " WHERE c.id = due.id"
     " RETURNING c.id, c.device_id, c.kind, c.args, c.created_at, c.approved_at, c.not_after,"
     "  c.traceparent, c.attempts"
 )
@@ -68,6 +75,7 @@ class CommandRow:
         accepted_at: when the device took it up.
         executing_at: when the device began.
         ended_at: when it ended.
+        traceparent: W3C trace context of the request.
     """
 
     id: UUID
@@ -91,6 +99,12 @@ class CommandRow:
     accepted_at: datetime | None = None
     executing_at: datetime | None = None
     ended_at: datetime | None = None
+    traceparent: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace it belongs to, 32 hex digits."""
+        return trace_id_of(self.traceparent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +190,7 @@ def capabilities(db: Db, scope: Scope, device_id: str) -> tuple[bool, frozenset[
     return None if row is None else (bool(row[0]), frozenset(row[1]))
 
 
-def add(db: Db, row: CommandRow, traceparent: str | None) -> None:
+def add(db: Db, row: CommandRow) -> None:
     db.execute(
         "INSERT INTO devices.command (id, tenant, city, device_id, vehicle_id, kind, args, reason,"
         " actor_id, actor, traceparent, created_at, state, not_after)"
@@ -192,7 +206,7 @@ def add(db: Db, row: CommandRow, traceparent: str | None) -> None:
             row.reason,
             row.actor_id,
             row.actor,
-            traceparent,
+            row.traceparent,
             row.created_at,
             row.state,
             row.not_after,
@@ -238,16 +252,26 @@ def approve(
 
 
 def expire(db: Db, now: datetime, not_approved: str) -> list[CommandRow]:
-    """End what nobody answered or approved in time; what another process is at is left to it."""
+    """End what nobody answered or approved in time; what another process is at is left to it.
+
+    A device that began to execute has time to say how it ended.
+    """
     query = sql.SQL(
         "UPDATE devices.command c SET state = 'expired', ended_at = %(now)s, state_reason ="
         " CASE WHEN c.state = 'awaiting_approval' THEN %(not_approved)s ELSE '' END"
-        " FROM (SELECT id FROM devices.command WHERE state IN ('pending', 'awaiting_approval')"
-        "  AND not_after < %(now)s ORDER BY id FOR UPDATE SKIP LOCKED LIMIT {}) over"
+        " FROM (SELECT id FROM devices.command WHERE {} AND {} < %(now)s"
+        "  ORDER BY id FOR UPDATE SKIP LOCKED LIMIT {}) over"
         " WHERE c.id = over.id RETURNING {}"
-    ).format(_MOST_AT_ONCE, _COLUMNS)
+    ).format(_OPEN, _OVER_AT, _MOST_AT_ONCE, _COLUMNS)
     with db.cursor(row_factory=class_row(CommandRow)) as cursor:
         return cursor.execute(query, {"now": now, "not_approved": not_approved}).fetchall()
+
+
+def count_open(db: Db) -> dict[str, int]:
+    """Return how many commands have not ended, by state."""
+    query = sql.SQL("SELECT state, count(*) FROM devices.command WHERE {} GROUP BY state")
+    found = db.execute(query.format(_OPEN)).fetchall()
+    return {"pending": 0, "accepted": 0, "executing": 0, "awaiting_approval": 0, **dict(found)}
 
 
 def lock_courses(db: Db, ids: Collection[UUID]) -> dict[UUID, Course]:
@@ -321,9 +345,10 @@ async def _lease(db: AsyncDb, query: sql.Composed, values: Mapping[str, object])
 async def next_due(db: AsyncDb) -> tuple[datetime | None, datetime | None]:
     """Return when the next command ends unanswered, and when the one to be re-sent was sent."""
     cursor = await db.execute(
-        "SELECT min(not_after), min(coalesce(last_sent_at, approved_at, created_at))"
-        "  FILTER (WHERE state = 'pending')"
-        " FROM devices.command WHERE state IN ('pending', 'awaiting_approval')"
+        sql.SQL(
+            "SELECT min({}), min(coalesce(last_sent_at, approved_at, created_at))"
+            "  FILTER (WHERE state IN ('pending', 'accepted')) FROM devices.command WHERE {}"
+        ).format(_OVER_AT, _OPEN)
     )
     row = await cursor.fetchone()
     return (None, None) if row is None else (row[0], row[1])

@@ -130,10 +130,13 @@ def announce(
     A certificate in force that was issued after the next key was made came with these keys.
     """
     renewed = db.execute(
-        "UPDATE devices.twin SET version = version + 1, desired_at = %s, payload = NULL,"
-        " signers = NULL, sent_at = NULL"
-        " WHERE version > 0 AND signers IS NOT NULL AND signers <> %s RETURNING device_id",
-        (at, list(signers)),
+        "WITH due AS (SELECT device_id FROM devices.twin"  # held in one order everywhere
+        "  WHERE version > 0 AND signers IS NOT NULL AND signers <> %s"
+        "  ORDER BY device_id FOR UPDATE)"
+        " UPDATE devices.twin t SET version = t.version + 1, desired_at = %s, payload = NULL,"
+        " signers = NULL, sent_at = NULL FROM due WHERE t.device_id = due.device_id"
+        " RETURNING t.device_id",
+        (list(signers), at),
     ).fetchall()
     made = db.execute(
         "INSERT INTO devices.twin (device_id, tenant, city, version, document, desired_at)"
@@ -164,6 +167,15 @@ def not_told(db: Db, next_key_id: str, next_made_at: datetime, at: datetime) -> 
         {"at": at, "key": next_key_id, "made_at": next_made_at},
     )
     return [row[0] for row in rows]
+
+
+def count_behind(db: Db) -> int:
+    """Return how many devices have not applied their newest version."""
+    row = db.execute(
+        "SELECT count(*) FROM devices.twin"
+        " WHERE (reported_version, reported_state) IS DISTINCT FROM (version, 'applied')"
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def lock_many(db: Db, device_ids: Collection[str]) -> dict[str, TwinRow]:

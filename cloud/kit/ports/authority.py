@@ -264,6 +264,16 @@ def requested_key(csr_pem: str, device_id: str) -> DeviceKey:
     return key
 
 
+def is_for_key(issued: Issued, csr_pem: str, device_id: str) -> bool:
+    """Tell whether a certificate is for the key of a request that proves to hold it."""
+    try:
+        key = requested_key(csr_pem, device_id)
+    except CsrError:
+        return False
+    certificate = x509.load_pem_x509_certificate(issued.certificate_pem.encode())
+    return certificate.public_key() == key
+
+
 def read_shown(der: bytes) -> Shown:
     """Return whom a certificate (DER) names. Whether to trust it, TLS has to say.
 

@@ -41,9 +41,11 @@ function createSign() {
  * @param {(news: {id: string, name: string, connected: boolean, at: number | null, values: object})
  *   => void} onNews called for each vehicle that changed.
  * @param {string} query e.g. `?vehicle=demo-001` to hear of one vehicle only.
+ * @param {{onCommand?: (command: object) => void, onOpen?: () => void}} more called for each
+ *   command that changed, as the API shows it; and whenever the feed (again) begins.
  * @returns {{now: () => number}} the server's clock as far as we know it, milliseconds since 1970.
  */
-export function follow(onNews, query = "") {
+export function follow(onNews, query = "", { onCommand, onOpen } = {}) {
   const ahead = Number(document.body.dataset.now) - Date.now();
   const show = createSign();
   let attempts = 0;
@@ -78,12 +80,19 @@ export function follow(onNews, query = "") {
   function open() {
     source = new EventSource(`/api/v1/live${query}`);
     later(lose, SILENCE_MS);
-    source.addEventListener("open", hear);
+    source.addEventListener("open", () => {
+      hear();
+      onOpen?.();
+    });
     source.addEventListener("tick", hear);
     source.addEventListener("error", lose);
     source.addEventListener("vehicle", (event) => {
       hear();
       onNews(read(JSON.parse(event.data)));
+    });
+    source.addEventListener("command", (event) => {
+      hear();
+      onCommand?.(JSON.parse(event.data));
     });
   }
 

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from cloud.devices import alarms, service
+from cloud.devices import alarms, service, staff
 from cloud.devices.alarms import Boots
 from cloud.devices.gate_takeovers import Tally
 from cloud.devices.service import Greeting
 from cloud.kit.db import Db
 from protocol.messages import Hello
+from tests.cloud.devices.commanded import ASKER
 from tests.cloud.sealed import NOON, NOON_MS
 
 MINUTE = timedelta(minutes=1)
@@ -84,8 +85,8 @@ def test_an_alarm_is_raised_once_and_again_after_it_was_cleared(db: Db) -> None:
     assert not alarms.suspect_clone(db, "bike-7", "takeover", detail, NOON + MINUTE)
     (alarm,) = alarms.open_alarms(db)
     assert (alarm.times, alarm.raised_at, alarm.last_at) == (2, NOON, NOON + MINUTE)
-    assert alarms.clear_alarm(db, alarm.id, NOON + 2 * MINUTE)
-    assert not alarms.clear_alarm(db, alarm.id, NOON + 2 * MINUTE)
+    assert staff.clear_alarm(db, ASKER, alarm.id, "looked at", NOON + 2 * MINUTE)
+    assert not staff.clear_alarm(db, ASKER, alarm.id, "looked at", NOON + 2 * MINUTE)
     assert alarms.open_alarms(db) == []
     assert alarms.suspect_clone(db, "bike-7", "takeover", detail, NOON + 3 * MINUTE)
     assert told(db) == ["takeover", "takeover"]

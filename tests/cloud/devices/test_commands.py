@@ -114,7 +114,7 @@ def test_a_device_enrols_where_the_running_cloud_says_unless_told_otherwise(
     assert tomllib.loads(out.read_text())["identity"]["enrol_url"] == "https://cloud.example:8443"
 
 
-def test_a_controller_has_its_own_port_or_the_batterys(
+def test_a_controller_has_a_port_of_its_own_unless_it_is_at_the_battery(
     run: Run, tmp_path: Path, capsys: Captured
 ) -> None:
     out = tmp_path / "a.toml"
@@ -129,7 +129,9 @@ def test_a_controller_has_its_own_port_or_the_batterys(
     assert found == {"protocol": "lock_unit", "port": "/dev/ttyUSB1"}
     assert add(run, out, "conf-004", "--force", "--controller", "jbd_fet") == 0
     found = tomllib.loads(out.read_text())["controller"]
-    assert found == {"protocol": "jbd_fet", "port": "/dev/ttyUSB0"}
+    assert found == {"protocol": "jbd_fet"}
+    assert add(run, out, "conf-004", "--force", "--controller", "jbd_fet", *lock[2:]) == 2
+    assert "leave --controller-port out" in capsys.readouterr().err
 
 
 def test_certificates_are_listed_and_revoked(

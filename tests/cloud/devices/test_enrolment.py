@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from cloud.devices import enrolment, service
 from cloud.devices.enrolment import CertificateRefusedError, ClaimError, NotEnrolledError
@@ -41,8 +42,9 @@ def redeem(
     claim: str,
     device_id: str = "demo-001",
     after: timedelta = MINUTE,
+    key: ec.EllipticCurvePrivateKey | None = None,
 ) -> Issued:
-    csr = csr_for(device_id)
+    csr = csr_for(device_id, key)
     return enrolment.redeem(db, authority, device_id, claim, csr, NOON + after, LIFETIME)
 
 
@@ -77,6 +79,47 @@ def test_a_claim_is_redeemed_once(db: Db, authority: FileAuthority) -> None:
         redeem(db, authority, claim.claim)
     assert refused.value.fault == "used"
     assert enrolment.check_certificate(db, shown(issued), NOON).serial == issued.serial_hex
+
+
+def test_a_lost_answer_is_given_again_to_the_same_key(db: Db, authority: FileAuthority) -> None:
+    claim = enrolment.make_claim(db, "demo-001", NOON, ttl=15 * MINUTE)
+    key = ec.generate_private_key(ec.SECP256R1())
+    first = redeem(db, authority, claim.claim, key=key)
+    enrolment.make_claim(db, "demo-001", NOON + 2 * MINUTE)
+    assert redeem(db, authority, claim.claim, key=key, after=14 * MINUTE) == first
+    assert told(db) == [("devices.certificate_issued.v1", "enrolled")]
+    with pytest.raises(ClaimError) as refused:
+        redeem(db, authority, claim.claim)
+    assert refused.value.fault == "used"
+
+
+def test_a_lost_answer_is_not_given_to_who_only_has_its_request(
+    db: Db, authority: FileAuthority
+) -> None:
+    claim = enrolment.make_claim(db, "demo-001", NOON)
+    key = ec.generate_private_key(ec.SECP256R1())
+    redeem(db, authority, claim.claim, key=key)
+    stolen = with_broken_signature(csr_for("demo-001", key))
+    with pytest.raises(ClaimError) as refused:
+        enrolment.redeem(db, authority, "demo-001", claim.claim, stolen, NOON + MINUTE, LIFETIME)
+    assert refused.value.fault == "used"
+
+
+@pytest.mark.parametrize("ended", ["claim", "certificate", "superseded"])
+def test_no_answer_is_given_again_once_claim_or_certificate_ended(
+    db: Db, authority: FileAuthority, ended: str
+) -> None:
+    claim = enrolment.make_claim(db, "demo-001", NOON, ttl=15 * MINUTE)
+    key = ec.generate_private_key(ec.SECP256R1())
+    redeem(db, authority, claim.claim, key=key)
+    if ended == "certificate":
+        enrolment.revoke(db, "demo-001", "stolen", NOON + 2 * MINUTE)
+    elif ended == "superseded":
+        enrolled(db, authority)
+    after = 15 * MINUTE if ended == "claim" else 3 * MINUTE
+    with pytest.raises(ClaimError) as refused:
+        redeem(db, authority, claim.claim, key=key, after=after)
+    assert refused.value.fault == "used"
 
 
 def test_a_claim_ends_in_time(db: Db, authority: FileAuthority) -> None:

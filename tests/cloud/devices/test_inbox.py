@@ -1,5 +1,6 @@
 """The bounded queue between link and transaction."""
 
+import asyncio
 import random
 from collections import Counter
 
@@ -30,6 +31,27 @@ async def test_urgent_items_leave_a_place_for_the_others() -> None:
     assert await box.take(4) == ["f0", "f1", "f2", "s0"]
     assert await box.take(10, most_weight=4) == ["f3", "f4", "s1"]
     assert await box.take(10) == ["f5", "s2"]
+
+
+async def test_an_urgent_item_ends_the_wait_for_company() -> None:
+    box = inbox()
+    box.offer("signal")
+    taking = asyncio.create_task(box.take(10, linger_s=60))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not taking.done()
+    box.offer("fact", urgent=True)
+    async with asyncio.timeout(5):
+        assert await taking == ["fact", "signal"]
+
+
+async def test_what_is_not_urgent_waits_for_company() -> None:
+    box = inbox()
+    box.offer("signal-1")
+    taking = asyncio.create_task(box.take(10, linger_s=0.02))
+    await asyncio.sleep(0)
+    box.offer("signal-2")
+    assert await taking == ["signal-1", "signal-2"]
 
 
 async def test_every_device_has_its_turn() -> None:

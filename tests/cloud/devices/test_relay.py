@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -98,7 +99,34 @@ async def test_an_unanswered_command_is_sent_again_until_it_ends(
 
 
 @pytest.mark.slow
-async def test_an_answered_command_is_not_sent_again(
+@pytest.mark.parametrize("state", ["executing", "done"])
+async def test_a_command_that_was_begun_is_not_sent_again(
+    dsn: str,
+    nats: OpenNats,
+    signer: FileSigner,
+    clock: ManualClock,
+    row: Db,
+    device_id: str,
+    state: str,
+) -> None:
+    async with (
+        workers(dsn, nats, clock=clock),
+        relaying(dsn, nats, signer, clock),
+        obedient(nats, signer, device_id, answers=False) as device,
+    ):
+        asked = ask(row, device_id)
+        await soon(lambda: len(device.commands) == 1)
+        fact = "progress" if state == "executing" else "result"
+        fields = {"id": str(asked.id), "kind": asked.kind, "state": state, "reason": ""}
+        await device.say((f"command.{fact}", fields))
+        await soon(lambda: now_of(row, asked).state == state)
+        clock.advance(seconds(40))
+        await asyncio.sleep(1.2)
+    assert len(device.commands) == 1
+    assert now_of(row, asked).state == state
+
+
+async def test_a_device_that_accepted_and_forgot_a_command_hears_of_it_again(
     dsn: str, nats: OpenNats, signer: FileSigner, clock: ManualClock, row: Db, device_id: str
 ) -> None:
     async with (
@@ -110,10 +138,21 @@ async def test_an_answered_command_is_not_sent_again(
         await soon(lambda: len(device.commands) == 1)
         await device.say(("command.progress", {"id": str(asked.id), "state": "accepted"}))
         await soon(lambda: now_of(row, asked).state == "accepted")
+        clock.advance(seconds(2))
+        await soon(lambda: now_of(row, asked).attempts == 2)
         clock.advance(seconds(40))
-        await asyncio.sleep(1.2)
-    assert len(device.commands) == 1
-    assert now_of(row, asked).state == "accepted"
+        await soon(lambda: now_of(row, asked).state == "expired")
+    assert {command.id for command in device.commands} == {str(asked.id)}
+
+
+@pytest.mark.parametrize("state", ["accepted", "executing"])
+def test_what_a_device_began_and_never_ended_ends(row: Db, device_id: str, state: str) -> None:
+    asked = ask(row, device_id)
+    row.execute("UPDATE devices.command SET state = %s WHERE id = %s", (state, asked.id))
+    requests.expire(row, asked.not_after + seconds(1))
+    assert now_of(row, asked).state == ("expired" if state == "accepted" else "executing")
+    requests.expire(row, asked.not_after + seconds(601))
+    assert now_of(row, asked).state == "expired"
 
 
 async def test_what_is_pending_is_sent_when_the_device_says_hello(
@@ -240,6 +279,37 @@ async def test_whoever_waits_for_a_command_hears_each_change(
                 assert await _last(asked, waiter.next) == "expired"
         assert hub._waiters == {}
         assert seen[-1] == (asked.id, "expired")
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_who_waits_here_hears_of_the_end_without_the_database(
+    dsn: str, clock: ManualClock, row: Db, device_id: str
+) -> None:
+    hub, seen = CommandHub(dsn), list[str]()
+    hub.watch(lambda command: seen.append(command.state))
+    asked = ask(row, device_id)
+    async with hub.waiting(asked.id) as waiter:
+        hub.tell([replace(asked, state="executing")])
+        hub.tell([replace(asked, state="done")])
+        states = [(await waiter.next()).state for _ in range(2)]
+    assert states == seen == ["executing", "done"]
+
+
+async def test_an_end_that_was_told_here_is_not_told_again_by_the_database(
+    dsn: str, clock: ManualClock, row: Db, device_id: str
+) -> None:
+    hub, seen = CommandHub(dsn), list[tuple[UUID, str]]()
+    hub.watch(lambda command: seen.append((command.id, command.state)))
+    work = asyncio.create_task(hub.run())
+    try:
+        await soon(lambda: _listens(row))
+        here, there = ask(row, device_id), ask(row, device_id)
+        hub.tell([replace(here, state="expired")])
+        requests.expire(row, there.not_after + seconds(1))
+        await soon(lambda: (there.id, "expired") in seen)
+        assert seen.count((here.id, "expired")) == 1
     finally:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)

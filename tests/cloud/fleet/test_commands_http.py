@@ -35,6 +35,7 @@ from tests.cloud.signed_in import by_role, headers
 VEHICLE = "asked-001"
 ARGS: Mapping[str, Mapping[str, Any]] = {
     "immobilise": {"on": True},
+    "lights": {"on": True},
     "speed_mode": {"mode": "eco"},
     "speed_limit": {"kmh": 20},
     "charge_enable": {"on": True},
@@ -147,6 +148,7 @@ async def test_a_command_is_taken_and_followed_by_its_location(client: httpx.Asy
         "accepted_at": None,
         "executing_at": None,
         "ended_at": None,
+        "trace_id": None,
     }
     assert await get(client, f"/vehicles/{VEHICLE}/commands") == [shown]
 
@@ -409,10 +411,9 @@ async def listening(app: FastAPI, role: str) -> AsyncIterator[list[dict[str, Any
 
         def __init__(self) -> None:
             self.app = app
-            self.state = type("State", (), {"principal": who})
 
     async def collect() -> None:
-        events = fleet_http._events(Asking(), None)  # type: ignore[arg-type]
+        events = fleet_http._events(Asking(), who, None)  # type: ignore[arg-type]
         async for event in events:
             told.extend([json.loads(str(event.data))] if event.event == "command" else [])
 
@@ -426,7 +427,7 @@ async def listening(app: FastAPI, role: str) -> AsyncIterator[list[dict[str, Any
 
 def test_a_vehicle_belongs_to_its_city(pool: Pool) -> None:
     def found(db: Db, city: str) -> Vehicle | None:
-        return store.vehicle_of(db, replace(DEMO, city=city), VEHICLE)
+        return store.vehicle(db, replace(DEMO, city=city), VEHICLE)
 
     with pool.connection() as db:
         assert found(db, "elsewhere") is None

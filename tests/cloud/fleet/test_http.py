@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -61,3 +62,25 @@ async def change_something(pool: Pool, clock: ManualClock) -> None:
         number += 1
         with pool.connection() as db:
             add_vehicle(db, f"live-http-{number}", clock.now())
+
+
+async def test_a_vehicle_is_its_own_tenants(pool: Pool, clock: ManualClock) -> None:
+    def authenticate(shown: Credentials) -> Principal | None:
+        who = by_role(Credentials(token="viewer"))
+        return replace(who, tenant="other") if who and shown.token == "stranger" else who
+
+    app = FastAPI()
+    install_problems(app)
+    app.include_router(http.router)
+    app.state.pool, app.state.clock, app.state.live = pool, clock, Live(pool, clock)
+    app.state.authenticate = authenticate
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://fleet") as client:
+        for path in ("/vehicles/live-http", "/live?vehicle=live-http"):
+            answer = await client.get(f"/api/v1{path}", headers=headers("stranger"))
+            assert answer.status_code == 404, path
+        assert (await client.get("/api/v1/vehicles", headers=headers("stranger"))).json() == []
+        ours = await client.get("/api/v1/vehicles", headers=headers("viewer"))
+        assert "live-http" in {found["id"] for found in ours.json()}
+        one = await client.get("/api/v1/vehicles/live-http", headers=headers("viewer"))
+        assert one.status_code == 200

@@ -11,6 +11,7 @@ from cloud.fleet import api
 from cloud.fleet.reactions import SUBSCRIBERS
 from cloud.kit.db import Db
 from cloud.kit.events import register, run_due
+from cloud.kit.scope import DEMO, Scope
 from cloud.telemetry import api as telemetry
 from protocol.signals import BY_KEY
 from tests.cloud.sealed import DEVICE, NOON, NOON_MS, arrival, signals
@@ -33,7 +34,7 @@ def commit(db: Db, payload: bytes) -> None:
 
 def test_an_enrolled_device_gets_a_vehicle(db: Db) -> None:
     enrol(db)
-    assert api.vehicle(db, DEVICE, NOON) == api.VehicleView(
+    assert api.vehicle(db, DEMO, DEVICE, NOON) == api.VehicleView(
         id=DEVICE,
         name=DEVICE,
         type="scooter",
@@ -52,7 +53,7 @@ def test_an_enrolled_device_gets_a_vehicle(db: Db) -> None:
 def test_enrolling_again_makes_no_second_vehicle(db: Db) -> None:
     enrol(db)
     enrol(db)
-    assert [vehicle.id for vehicle in api.vehicles(db, NOON)] == [DEVICE]
+    assert [vehicle.id for vehicle in api.vehicles(db, DEMO, NOON)] == [DEVICE]
 
 
 def test_a_vehicle_shows_what_its_device_reported_last(db: Db) -> None:
@@ -66,7 +67,7 @@ def test_a_vehicle_shows_what_its_device_reported_last(db: Db) -> None:
         10: [None],
     }
     commit(db, signals(1, 1, start_ms=NOON_MS, columns=columns))
-    found = api.vehicle(db, DEVICE, NOON + timedelta(seconds=2.5))
+    found = api.vehicle(db, DEMO, DEVICE, NOON + timedelta(seconds=2.5))
     assert found is not None
     assert (found.voltage_v, found.current_a, found.soc_pct) == (36.12, -12.5, 80.5)
     assert (found.temperature_c, found.age_s, found.last_signal_at) == (26.4, 2.5, NOON)
@@ -78,12 +79,24 @@ def test_a_sensor_that_went_silent_does_not_look_alive(db: Db) -> None:
     commit(db, signals(1, 1, start_ms=NOON_MS - 61_000, columns={1: [3600], 8: [251], 9: [990]}))
     commit(db, signals(2, 1, start_ms=NOON_MS - 60_000, columns={1: [3600], 8: [251], 10: [260]}))
     commit(db, signals(3, 1, start_ms=NOON_MS, columns={1: [3600], 8: [252], 9: [None]}))
-    found = api.vehicle(db, DEVICE, NOON)
+    found = api.vehicle(db, DEMO, DEVICE, NOON)
     assert found is not None
     assert found.temperature_c == 26.0
     assert BY_KEY["temperature_2_c"].name not in found.values
     assert telemetry.last(db)[DEVICE].latest["temperature_2_c"].value == 99.0
 
 
+def test_a_vehicle_is_seen_in_its_own_city_only(db: Db) -> None:
+    enrol(db)
+    for stranger in (Scope("demo", "elsewhere"), Scope("other", "demo")):
+        assert api.vehicle(db, stranger, DEVICE, NOON) is None
+        assert api.vehicles(db, stranger, NOON) == []
+        assert not api.is_vehicle(db, stranger, DEVICE)
+        assert api.carrier(db, stranger, DEVICE) is None
+    carrier = api.carrier(db, DEMO, DEVICE)
+    assert carrier is not None
+    assert (carrier.id, api.is_vehicle(db, DEMO, DEVICE)) == (DEVICE, True)
+
+
 def test_there_is_no_vehicle_without_a_device(db: Db) -> None:
-    assert api.vehicle(db, "nobody", NOON) is None
+    assert api.vehicle(db, DEMO, "nobody", NOON) is None

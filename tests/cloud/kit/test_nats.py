@@ -18,9 +18,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 
 from cloud.kit.engine import EngineError
-from cloud.kit.nats import PARTITIONS, EmbeddedNats
+from cloud.kit.nats import PARTITIONS, EmbeddedNats, MqttDoor
 from protocol.topics import MAX_PAYLOAD_BYTES
-from tests.broker import Identity, OpenNats, Register, a_door
+from tests.broker import Identity, OpenNats, Register, a_door, an_identity
 
 
 @pytest.fixture
@@ -342,6 +342,62 @@ async def test_a_second_launcher_adopts_the_running_server(own: OpenNats) -> Non
     assert (second.pid, second.url) == (own.pid, own.url)
     second.stop()
     await until(lambda: own.pid is None)
+
+
+async def shakes_hands(server: EmbeddedNats, called: str, who: Identity) -> bool:
+    """Whether a device finds this name in the certificate of the MQTT side."""
+    try:
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", server.mqtt_port, ssl=who.tls, server_hostname=called
+        )
+    except ssl.SSLCertVerificationError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+async def test_vehicles_elsewhere_find_the_names_they_call_it_in_the_certificate(
+    tmp_path: Path,
+) -> None:
+    data, names = tmp_path / "data", ("broker.example", "192.0.2.7")
+    with EmbeddedNats(data, door=MqttDoor("0.0.0.0", free_port(), names)) as server:
+        who = an_identity(server, "bike-7", tmp_path)
+        for name in (*names, "127.0.0.1", "localhost"):
+            assert await shakes_hands(server, name, who)
+        assert not await shakes_hands(server, "other.example", who)
+        told = server.broker
+        assert (told.mqtt_host, told.mqtt_port) == ("broker.example", server.door.port)
+        beside = EmbeddedNats(data)
+        assert (beside.serves(), beside.broker) == (True, told)
+
+
+async def test_a_new_name_is_taken_by_the_running_server(own: OpenNats, tmp_path: Path) -> None:
+    who = an_identity(own, "bike-7", tmp_path)
+    assert not await shakes_hands(own, "broker.example", who)
+    renamed = OpenNats(own.folder.path, door=MqttDoor(names=("broker.example",)))
+    renamed.start()
+    assert renamed.pid == own.pid
+    for _ in range(200):
+        if await shakes_hands(renamed, "broker.example", who):
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("the name did not come")
+
+
+def test_a_port_for_vehicles_that_is_taken_is_told_and_not_stepped_around(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        door = MqttDoor(port=taken.getsockname()[1])
+        with pytest.raises(EngineError, match="choose another with --mqtt HOST:PORT"):
+            EmbeddedNats(tmp_path / "data", door=door).start()
+    with EmbeddedNats(tmp_path / "data", door=door) as server:
+        assert server.mqtt_port == door.port
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def test_a_server_left_by_an_older_configuration_is_replaced(
