@@ -18,7 +18,7 @@ from protocol.commands import STANDSTILL_KMH
 LOOK_S = 1.0
 GATHER_S = 0.005
 """What one movement changes comes in several words of the controller, and is taken together; the
-answer to the command that moved it goes before."""
+answer to the command that moved it goes before. Its first words nothing has moved."""
 
 Notice = Callable[[list[NewFact]], Awaitable[None]]
 
@@ -93,11 +93,13 @@ class Senses:
         return self.gnss.seen() if self.gnss is not None else None
 
     async def _follow(self, notice: Notice) -> None:
+        gather_s = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._news.wait()
-                    await asyncio.sleep(GATHER_S)
+                    await asyncio.sleep(gather_s)
+                    gather_s = GATHER_S
             self._news.clear()
             facts: list[NewFact] = []
             if self.controller is not None:

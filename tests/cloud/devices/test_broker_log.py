@@ -22,12 +22,12 @@ from tests.cloud.devices.conftest import eventually
 
 
 class HastyNats(OpenNats):
-    handshake_timeout_s: ClassVar[int] = 1
+    handshake_timeout_s: ClassVar[int] = 2
 
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenNats]:
-    """A broker that waits for one second only."""
+    """A broker that waits for two seconds only."""
     with HastyNats(tmp_path_factory.mktemp("hasty")) as server:
         yield server
 
