@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from cloud.kit.db import connect
 from cloud.pages import assets
 from tests.cloud.signed_in import an_account
 from tests.stories import browsing
@@ -55,6 +56,12 @@ class Roles:
         path = path or f"/devices/{self._house.device}"
         with browsing.watching(self._chromium, url, path, self._states[role], **looks) as page:
             yield page
+
+
+    def forget_limits(self) -> None:
+        """Let nobody have asked for anything lately."""
+        with connect(self._dsn) as db:
+            db.execute("DELETE FROM devices.asked")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +132,11 @@ def test_a_refusal_is_said_in_words_with_what_to_do(roles: Roles, house: OneVehi
         finally:
             house.set(LOCK, speed_kmh=0)
         until("the vehicle stands", lambda: speed(house) == 0)
+        ask(page, "Unlock", "a story unlocks what it locks")
+        expect(newest(page).locator(".what b")).to_have_text("Unlock")
+        expect(newest(page)).to_have_attribute("data-state", "done", timeout=SOON_MS)
         ask(page, "Lock", "a story locks it at rest")
+        expect(newest(page).locator(".what b")).to_have_text("Lock")
         expect(newest(page)).to_have_attribute("data-state", "done", timeout=SOON_MS)
     assert house.moves()[-1] == "lock"
 
@@ -199,6 +210,7 @@ def test_a_second_person_approves_what_waits_for_one(roles: Roles, house: OneVeh
             expect(item).to_contain_text("approved by test-supervisor")
             expect(page.locator("#outcome")).to_contain_text("Immobilise: done")
         assert wish(on=False, key="two-over")["state"] == "pending"
+    roles.forget_limits()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

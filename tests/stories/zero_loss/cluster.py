@@ -130,7 +130,7 @@ class Cluster:
             self.nats.start()
             links = stack.enter_context(Links())
             stack.enter_context(self._nursery)
-            migrate(self.dsn, CONTEXTS)
+            migrate(self.dsn, ("identity", *CONTEXTS))
             self.start_ingest()
             for number in range(1, self._wanted + 1):
                 self.vehicles.append(self._vehicle(f"loss-{number:03d}", links))
