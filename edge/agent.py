@@ -174,7 +174,7 @@ class Agent:
         if facts:
             self._record(self.senses.signals(), now_s, urgent=True)
             await self._write(facts)
-            self._plan_commit(now_s)
+            await self.journal.seal()
 
     async def _write(self, facts: Sequence[NewFact]) -> None:
         for kind, fields in facts:

@@ -22,6 +22,7 @@ _COLUMNS = (
 _UNREPORTED = (
     "(reported_version IS NULL OR reported_version < version OR reported_reason = 'unknown_key')"
 )
+_SENDABLE = f"version > 0 AND (sent_at IS NULL OR (device_id = ANY(%(greeted)s) AND {_UNREPORTED}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,17 @@ def desire(db: Db, device_id: str, version: int, document: dict[str, Any], at: d
 
 
 def take_unsent(db: Db, greeted: Collection[str]) -> list[TwinRow]:
-    """Hold the twins nobody has sent, and those that devices which said hello have not reported."""
+    """Hold the twins nobody has sent, and those that devices which said hello have not reported.
+
+    Waits for one that is being changed or reported: nobody would wake the relay for it again.
+    """
     with db.cursor(row_factory=class_row(TwinRow)) as cursor:
         return cursor.execute(
-            f"SELECT {_COLUMNS} FROM devices.twin WHERE version > 0 AND (sent_at IS NULL"  # noqa: S608 - column names
-            f" OR (device_id = ANY(%s) AND {_UNREPORTED}))"
-            " ORDER BY sent_at NULLS LAST, device_id FOR UPDATE SKIP LOCKED LIMIT %s",
-            (list(greeted), MOST_AT_ONCE),
+            f"SELECT {_COLUMNS} FROM devices.twin WHERE {_SENDABLE} AND device_id IN"  # noqa: S608 - column names
+            f" (SELECT device_id FROM devices.twin WHERE {_SENDABLE}"
+            "  ORDER BY sent_at NULLS LAST, device_id LIMIT %(most)s)"
+            " ORDER BY device_id FOR UPDATE",
+            {"greeted": list(greeted), "most": MOST_AT_ONCE},
         ).fetchall()
 
 

@@ -141,8 +141,10 @@ async def test_what_was_asked_is_told_with_its_timeline_and_what_to_do(
 async def test_a_waiting_command_offers_its_approval_to_a_second_person(
     db: Db, pool: Pool, clock: ManualClock
 ) -> None:
-    for _ in range(11):
-        row = ask(db, DEVICE, "immobilise", who=PROGRAM, on=True)
+    # A page shows the newest few: those of one moment have no order.
+    for number in range(11):
+        at = clock.now() + timedelta(milliseconds=number)
+        row = ask(db, DEVICE, "immobilise", who=PROGRAM, at=at, on=True)
     assert row.state == "awaiting_approval"
     address = f"/api/v1/commands/{row.id}/approve"
     for role, offered in (("viewer", False), ("operator", False), ("supervisor", True)):
