@@ -30,7 +30,7 @@ check: static ## format, lint, boundaries, types and the fast tests: before ever
 
 test: static browser ## every check and every test, with its own set-up: what CI runs
 	$(SAY) 'all tests'
-	@$(PYTEST)
+	@$(PYTEST) -n 2 --dist loadfile
 
 demo: $(VENV)/.assets ## the whole system with simulated vehicles; JSON=1 VEHICLES=20 DATA_DIR=.demo
 	@exec $(PY) -m simulator.demo --vehicles $(or $(VEHICLES),20) --data-dir "$(or $(DATA_DIR),.demo)" $(if $(filter 1,$(JSON)),--json)
@@ -55,6 +55,7 @@ schema: $(VENV)/.project ## write every generated file again
 	@$(PY) -m tests.use_cases
 	@$(PY) -m tests.import_table
 	@$(PY) -m tests.cloud.routes
+	@$(PY) -m tests.cloud.events
 
 clean: ## remove .venv, caches and page assets; the data folder stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -75,6 +76,7 @@ static: $(VENV)/.assets
 	@$(PY) -m tests.use_cases --check
 	@$(PY) -m tests.import_table --check
 	@$(PY) -m tests.cloud.routes --check
+	@$(PY) -m tests.cloud.events --check
 
 browser: $(VENV)/.assets
 	@$(PY) -m tests.browser --install

@@ -15,6 +15,9 @@ from fastapi import APIRouter, FastAPI
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import PoolTimeout
 
+from cloud.booking import http as booking_http
+from cloud.booking.api import Follower, Meters, real_parts, searcher
+from cloud.booking.reactions import subscribers as booking_subscribers
 from cloud.devices import gauges as device_gauges
 from cloud.devices import http as devices_http
 from cloud.devices import requests as device_requests
@@ -31,10 +34,15 @@ from cloud.devices.presence import Presence
 from cloud.devices.refusals import Refusals
 from cloud.devices.relay import Relay
 from cloud.fleet import http as fleet_http
-from cloud.fleet.api import Live
-from cloud.fleet.reactions import SUBSCRIBERS as FLEET_SUBSCRIBERS
+from cloud.fleet.api import Contact, Live
+from cloud.fleet.reactions import subscribers as fleet_subscribers
+from cloud.identity import customer_http
 from cloud.identity import http as identity_http
 from cloud.identity.api import AccessTokens, SignIn
+from cloud.identity.reactions import Post
+from cloud.identity.reactions import subscribers as identity_subscribers
+from cloud.identity.sign_up import SignUp
+from cloud.identity.verification import VerificationTokens
 from cloud.kit import idempotency
 from cloud.kit.auth import tell_auth
 from cloud.kit.clock import Clock, SystemClock
@@ -46,30 +54,44 @@ from cloud.kit.http import HeadAsGet, install_problems
 from cloud.kit.migrations import migrate
 from cloud.kit.nats import GATE_INBOX, Broker, EmbeddedNats
 from cloud.kit.ports.authority import FileAuthority
+from cloud.kit.ports.mail import mail_by
+from cloud.kit.ports.payment import PaymentProvider, SandboxPayments
 from cloud.kit.ports.signing import FileSigner, signer_keys
 from cloud.kit.postgres import EmbeddedPostgres
-from cloud.kit.settings import CloudSettings, token_key
+from cloud.kit.settings import DEFAULT_HTTP_PORT, CloudSettings, token_key
 from cloud.kit.traced_http import Traced
 from cloud.pages import http as pages_http
+from cloud.payments import http as payments_http
+from cloud.payments.api import Settler, reconcile_all
+from cloud.returns import http as returns_http
+from cloud.returns.adapters import real_parts as return_parts
+from cloud.returns.api import forget_photos
+from cloud.returns.reactions import subscribers as returns_subscribers
 from cloud.telemetry import api as telemetry
 from cloud.telemetry import http as telemetry_http
 
 log = logging.getLogger(__name__)
 
-CONTEXTS = ("identity", "devices", "telemetry", "fleet", "pages")
-ROUTERS: Mapping[str, APIRouter] = {
-    "identity": identity_http.router,
-    "devices": devices_http.router,
-    "telemetry": telemetry_http.router,
-    "fleet": fleet_http.router,
-    "pages": pages_http.router,
+CONTEXTS = ("identity", "devices", "telemetry", "fleet", "payments", "booking", "returns", "pages")
+ROUTERS: Mapping[str, Sequence[APIRouter]] = {
+    "identity": (identity_http.router, customer_http.router),
+    "devices": (devices_http.router,),
+    "telemetry": (telemetry_http.router,),
+    "fleet": (fleet_http.router,),
+    "payments": (payments_http.router,),
+    "booking": (booking_http.router,),
+    "returns": (returns_http.router,),
+    "pages": (pages_http.router,),
 }
-SUBSCRIBERS: tuple[Subscriber, ...] = (*FLEET_SUBSCRIBERS,)
 PROJECTORS = (telemetry.project,)
 
 _DATABASE_PATIENCE_S = 30
 _LOOK_EVERY_S = 1.0
+_FOLLOW_EVERY_S = 1.0
+_METERS_EVERY_S = 10.0
+_CONTACT_EVERY_S = 5.0
 _TIDY_EVERY = timedelta(minutes=10)
+_COMPARE_EVERY = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +169,18 @@ def build(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.command_limits = Limits(
-        settings.commands_per_minute, settings.fleet_commands_per_minute
-    )
+    app.state.command_limits = limits = _limits(settings)
+    app.state.booking = parts = real_parts(running.clock, limits)
+    app.state.returns = return_parts(parts, settings.data_dir / "photos")
+    app.state.search = searcher(parts)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Traced)
     install_problems(app)
     tell_auth(app)
     app.include_router(health_router(running.checks()))
     for name in contexts:
-        app.include_router(ROUTERS[name])
+        for router in ROUTERS[name]:
+            app.include_router(router)
     if "pages" in contexts:
         pages_http.install(app)
     return app
@@ -175,7 +199,7 @@ class Running:
     ) -> None:
         self._settings = settings
         self._contexts = contexts
-        self._clock = clock
+        self.clock = clock
         self._promise = promise
         self._on_failure = on_failure
         self._pool: Pool | None = None
@@ -188,24 +212,46 @@ class Running:
     async def start(self, app: FastAPI, stack: contextlib.AsyncExitStack) -> Engines:
         """Open everything; what was opened is closed by `stack`."""
         engines = await self._engines(stack)
-        await asyncio.to_thread(prepare_database, engines.dsn, self._clock)
+        subscribers = all_subscribers(self._settings, self.clock)
+        await asyncio.to_thread(prepare_database, engines.dsn, self.clock, subscribers)
         pool = await self._open_pool(stack, engines.dsn, "http")
         self._pool = pool
-        app.state.pool, app.state.clock = pool, self._clock
-        app.state.live = Live(pool, self._clock)
+        app.state.pool, app.state.clock = pool, self.clock
+        data_dir = self._settings.data_dir
+        app.state.outbox = None if self._settings.mail else data_dir / "outbox"
+        app.state.street_map = data_dir / "city.geojson"
+        app.state.live = Live(pool, self.clock)
         app.state.commands = CommandHub(engines.dsn)
         app.state.commands.watch(app.state.live.tell_command)
-        identity = SignIn(pool.connection, self._clock, AccessTokens(token_key(self._settings)))
+        identity = SignIn(pool.connection, self.clock, AccessTokens(token_key(self._settings)))
         app.state.identity, app.state.authenticate = identity, identity.authenticate
+        app.state.sign_up = SignUp(
+            pool.connection,
+            self.clock,
+            VerificationTokens(token_key(self._settings)),
+            identity,
+            address_limit=self._settings.sign_ups_per_address,
+        )
         work: dict[str, Coroutine[Any, Any, None]] = {"commands": app.state.commands.run()}
         if "identity" in self._contexts:
             pause_s = _TIDY_EVERY.total_seconds()
             work["sign-ins"] = self._every(pause_s, lambda _pool: identity.tidy(), pool)
         if "devices" in self._contexts:
             work |= await self._device_work(stack, engines, pool, app.state.commands)
-        subscribers = [s for s in SUBSCRIBERS if s.name.partition(".")[0] in self._contexts]
-        if subscribers:
-            work["events"] = run_events(engines.dsn, pool, subscribers, self._clock)
+        if "fleet" in self._contexts:
+            work["contact"] = self._every(_CONTACT_EVERY_S, Contact(self.clock).look, pool)
+        if "booking" in self._contexts:
+            work["places"] = self._every(_FOLLOW_EVERY_S, Follower(self.clock).look, pool)
+            meters = Meters(real_parts(self.clock, _limits(self._settings)))
+            work["meters"] = self._every(_METERS_EVERY_S, meters.look, pool)
+        app.state.payment_providers = providers = self._payment_providers(stack)
+        if "payments" in self._contexts and providers:
+            work["payments"] = Settler(pool, providers, self.clock).run(engines.dsn)
+            compare = partial(reconcile_all, providers=providers, clock=self.clock)
+            work["books"] = self._every(_COMPARE_EVERY.total_seconds(), compare, pool)
+        ours = [s for s in subscribers if s.name.partition(".")[0] in self._contexts]
+        if ours:
+            work["events"] = run_events(engines.dsn, pool, ours, self.clock)
         for name, task in work.items():
             stack.push_async_callback(_end, self._begin(name, task))
         return engines
@@ -236,6 +282,16 @@ class Running:
             pids["nats"] = nats.pid or 0
         return Engines(dsn, broker, pids)
 
+    def _payment_providers(self, stack: contextlib.AsyncExitStack) -> Mapping[str, PaymentProvider]:
+        settings = self._settings
+        if settings.payment_url is None:
+            return {}
+        sandbox = SandboxPayments(
+            settings.payment_url, settings.payment_key, settings.payment_webhook_secret
+        )
+        stack.callback(sandbox.close)
+        return {sandbox.name: sandbox}
+
     async def _device_work(
         self, stack: contextlib.AsyncExitStack, engines: Engines, pool: Pool, hub: CommandHub
     ) -> dict[str, Coroutine[Any, Any, None]]:
@@ -248,13 +304,13 @@ class Running:
         dsn = durable(engines.dsn)
         parts = Parts(telemetry.keep, PROJECTORS, self._promise.classify)
         settle = self._promise.settle
-        ingest = Ingest(client, dsn, self._clock, parts, settle=settle, told=hub.tell)
+        ingest = Ingest(client, dsn, self.clock, parts, settle=settle, told=hub.tell)
         url = engines.broker.commands_url
         commands = await connect_link(url, name="mobility-commands", sends=COMMAND_PROBE)
         stack.push_async_callback(commands.close)
-        signer = FileSigner(self._settings.data_dir, self._clock)
-        relay = Relay(commands, dsn, signer, self._clock)
-        presence = Presence(client, dsn, self._clock, greeted=relay.greeted)
+        signer = FileSigner(self._settings.data_dir, self.clock)
+        relay = Relay(commands, dsn, signer, self.clock)
+        presence = Presence(client, dsn, self.clock, greeted=relay.greeted)
         return work | {
             "relay": relay.run(),
             "ingest": ingest.run(),
@@ -272,7 +328,7 @@ class Running:
         if broker.gate_url is not None:
             client = await connect_link(broker.gate_url, name="mobility-gate", inbox=GATE_INBOX)
             stack.push_async_callback(client.close)
-            gate = Gate(client, broker.issuer_seed, engines.dsn, self._clock, refusals=refusals)
+            gate = Gate(client, broker.issuer_seed, engines.dsn, self.clock, refusals=refusals)
             work["gate"] = gate.run()
         if broker.log_path is not None:
             work["broker-log"] = BrokerLog(broker.log_path, refusals).run()
@@ -282,8 +338,8 @@ class Running:
         settings = self._settings
         door = Door(
             pool=pool,
-            clock=self._clock,
-            authority=FileAuthority(settings.data_dir, self._clock),
+            clock=self.clock,
+            authority=FileAuthority(settings.data_dir, self.clock),
             lifetime=settings.certificate_lifetime,
             mqtt=(engines.broker.mqtt_host, engines.broker.mqtt_port),
             signers=partial(signer_keys, settings.data_dir),
@@ -322,19 +378,22 @@ class Running:
         if self._device_https is not None and self._device_https.renew_certificate():
             log.info("the device listener has a new certificate")
         with pool.connection() as db:
-            now = self._clock.now()
+            now = self.clock.now()
             telemetry.prepare_partitions(db, now)
             telemetry.merge_minutes(db, now)
             dropped = telemetry.drop_expired(db, now)
             device_requests.trim(db, now)
             device_gauges.look_at_certificates(db, now, self._settings.certificate_lifetime)
             idempotency.trim(db, now)
+            if "returns" in self._contexts:
+                photos = self._settings.data_dir / "photos"
+                forget_photos(db, return_parts(real_parts(self.clock), photos), now)
         if dropped:
             log.info("dropped what is older than we keep: %s", ", ".join(dropped))
 
     def _look(self, pool: Pool) -> None:
         with pool.connection() as db:
-            device_gauges.look(db, self._clock.now())
+            device_gauges.look(db, self.clock.now())
 
     async def _database_trouble(self) -> str | None:
         if self._pool is None:
@@ -346,7 +405,33 @@ class Running:
         return None if self._link_is_up() else "no connection to the broker; is it running?"
 
 
-def prepare_database(dsn: str, clock: Clock) -> None:
+def all_subscribers(settings: CloudSettings, clock: Clock) -> tuple[Subscriber, ...]:
+    """Return who acts on events, of every context.
+
+    Raises:
+        ValueError: `settings.mail` is no mail server.
+    """
+    post = Post(
+        mail_by(settings.mail, settings.mail_from, settings.data_dir / "outbox", clock),
+        VerificationTokens(token_key(settings)),
+        settings.public_url
+        or f"http://{settings.http_host}:{settings.http_port or DEFAULT_HTTP_PORT}",
+        clock,
+    )
+    parts = real_parts(clock, _limits(settings))
+    return (
+        *identity_subscribers(post),
+        *fleet_subscribers(clock),
+        *booking_subscribers(parts),
+        *returns_subscribers(return_parts(parts, settings.data_dir / "photos")),
+    )
+
+
+def _limits(settings: CloudSettings) -> Limits:
+    return Limits(settings.commands_per_minute, settings.fleet_commands_per_minute)
+
+
+def prepare_database(dsn: str, clock: Clock, subscribers: Sequence[Subscriber]) -> None:
     """Migrate every context, and make the partitions and subscriptions that publishing needs.
 
     Waits for a database that is still starting.
@@ -358,7 +443,7 @@ def prepare_database(dsn: str, clock: Clock) -> None:
     for name in migrate(dsn, CONTEXTS, clock):
         log.info("applied %s", name)
     with connect(dsn) as db:
-        register(db, CONTEXTS, SUBSCRIBERS)
+        register(db, CONTEXTS, subscribers)
         telemetry.prepare_partitions(db, clock.now())
 
 

@@ -54,9 +54,37 @@ _AUDIT_EXAMPLES = """examples:
   mobility-cloud audit list --limit 20
 """
 
+_CITY_EXAMPLES = """examples:
+  mobility-cloud city import town.geojson             again replaces what has the same id
+  mobility-sim city --out - | mobility-cloud city import -
+  mobility-cloud city vehicle demo-001 --type e_bike --plate "MC 7"
+"""
+
 _SIGNER_EXAMPLES = """examples:
   mobility-cloud signer show
   mobility-cloud signer rotate                          once every device has confirmed the next key
+"""
+
+_TARIFFS_EXAMPLES = """examples:
+  mobility-cloud tariffs set go.json                    a plan, or a list of plans; - reads stdin
+  mobility-cloud tariffs show
+a plan is one of GBFS 3 and ours beside it:
+  {"plan_id": "go", "name": "Go", "currency": "EUR", "price": 1.0, "is_taxable": false,
+   "per_min_pricing": [{"start": 0, "rate": 0.25, "interval": 1}], "tax_rate_bp": 1900,
+   "pause_per_min": 0.1, "hold_amount": 15.0, "vehicle_types": ["scooter"],
+   "valid_from": "2026-07-01T00:00:00Z"}
+"""
+_SELLER_EXAMPLES = """examples:
+  mobility-cloud seller set --name "Example GmbH" --vat-id DE123456789 \\
+      --address "Main Street 1, 10115 Berlin" --prefix EX- \\
+      --dispute-url https://ride.example.org/disputes/{rental_id}
+  mobility-cloud seller show
+"""
+_EVENTS_EXAMPLES = """examples:
+  mobility-cloud events held                            what failed, whose it is and why
+  mobility-cloud events replay 17 18                    once the cause is gone
+  mobility-cloud events replay --all
+  mobility-cloud events discard 17                      it is not tried again; the event stays
 """
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse names it nowhere else
@@ -96,6 +124,10 @@ def parser() -> argparse.ArgumentParser:
     _add_accounts(commands)
     _add_audit(commands)
     _add_signer(commands)
+    _add_city(commands)
+    _add_tariffs(commands)
+    _add_seller(commands)
+    _add_events(commands)
     doctor = _add(commands, "doctor", "tell what is up, what is not, and what to do", _EXAMPLES)
     _add_data_dir(doctor)
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
@@ -275,6 +307,73 @@ def _add_signer(commands: _Commands) -> None:
         "--force", action="store_true", help="even if devices must then enrol anew to obey"
     )
     _add_data_dir(rotate)
+
+
+def _add_city(commands: _Commands) -> None:
+    city = _add(commands, "city", "bays, zones and vehicle types", _CITY_EXAMPLES)
+    actions = city.add_subparsers(dest="action", required=True, metavar="ACTION")
+    load = _add(actions, "import", "import all of a GeoJSON file or nothing", _CITY_EXAMPLES)
+    load.add_argument("file", metavar="FILE", type=Path, help="the file; - reads standard input")
+    _add_data_dir(load)
+    vehicle = _add(actions, "vehicle", "give a vehicle its type, name and plate", _CITY_EXAMPLES)
+    vehicle.add_argument("id", metavar="ID", help="the vehicle")
+    vehicle.add_argument("--type", required=True, metavar="TYPE", help="id of a vehicle type")
+    vehicle.add_argument("--name", metavar="TEXT", help="for people (default: as it is)")
+    vehicle.add_argument("--plate", metavar="TEXT", help="number plate or label")
+    _add_data_dir(vehicle)
+
+
+def _add_tariffs(commands: _Commands) -> None:
+    tariffs = _add(commands, "tariffs", "what riding costs", _TARIFFS_EXAMPLES)
+    actions = tariffs.add_subparsers(dest="action", required=True, metavar="ACTION")
+    change = _add(actions, "set", "add plans, all of a file or none", _TARIFFS_EXAMPLES)
+    change.add_argument("file", metavar="FILE", type=Path, help="JSON; - reads standard input")
+    _add_data_dir(change)
+    show = _add(actions, "show", "print the plans in force", _TARIFFS_EXAMPLES)
+    show.add_argument("--json", action="store_true", help="print them as `tariffs set` reads them")
+    _add_data_dir(show)
+
+
+def _add_seller(commands: _Commands) -> None:
+    seller = _add(commands, "seller", "who sells the rides, by law", _SELLER_EXAMPLES)
+    actions = seller.add_subparsers(dest="action", required=True, metavar="ACTION")
+    change = _add(actions, "set", "set what new invoices say of the seller", _SELLER_EXAMPLES)
+    for flag, meta, told in (
+        ("--name", "TEXT", "legal name"),
+        ("--vat-id", "ID", "VAT id"),
+        ("--address", "TEXT", "address, in one line"),
+        ("--dispute-url", "URL", "where customers object; {rental_id} is put in"),
+    ):
+        change.add_argument(flag, required=True, metavar=meta, help=told)
+    change.add_argument(
+        "--prefix", default="INV-", metavar="TEXT", help="before invoice numbers (default INV-)"
+    )
+    change.add_argument(
+        "--dispute-days", type=int, default=14, metavar="N", help="for how long (default 14)"
+    )
+    change.add_argument(
+        "--terms-version", default="1", metavar="TEXT", help="terms of use in force (default 1)"
+    )
+    _add_data_dir(change)
+    show = _add(actions, "show", "print who sells", _SELLER_EXAMPLES)
+    _add_data_dir(show)
+
+
+def _add_events(commands: _Commands) -> None:
+    events = _add(commands, "events", "deliveries of events that failed", _EVENTS_EXAMPLES)
+    actions = events.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = _add(actions, "held", "list them, the oldest first", _EVENTS_EXAMPLES)
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="how many (100)")
+    listing.add_argument("--json", action="store_true", help="print one JSON object each")
+    _add_data_dir(listing)
+    for name, purpose in (
+        ("replay", "try them again"),
+        ("discard", "give them up; their events stay in the log"),
+    ):
+        action = _add(actions, name, purpose, _EVENTS_EXAMPLES)
+        action.add_argument("ids", nargs="*", type=int, metavar="NUMBER", help="which")
+        action.add_argument("--all", action="store_true", help="every one that is held")
+        _add_data_dir(action)
 
 
 def _add(commands: _Commands, name: str, purpose: str, examples: str) -> argparse.ArgumentParser:

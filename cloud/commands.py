@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -216,6 +216,44 @@ def _of_identity(name: str, arguments: argparse.Namespace) -> int:
     return exit_code
 
 
+def _of_city(name: str, arguments: argparse.Namespace) -> int:
+    from cloud.fleet import commands
+
+    with _database(_existing(arguments)) as db:
+        exit_code: int = getattr(commands, name)(arguments, db, SystemClock())
+    return exit_code
+
+
+def _of_payments(name: str, arguments: argparse.Namespace) -> int:
+    from cloud.payments import commands
+
+    with _database(_existing(arguments)) as db:
+        exit_code: int = getattr(commands, name)(arguments, db, SystemClock())
+    return exit_code
+
+
+def _list_held(arguments: argparse.Namespace) -> int:
+    from cloud.kit.events import commands
+
+    with _database(_existing(arguments)) as db:
+        return commands.list_held(arguments, db)
+
+
+def _of_held(name: str, arguments: argparse.Namespace) -> int:
+    from cloud.identity.api import audit, console
+    from cloud.kit.events import commands
+
+    if bool(arguments.ids) == arguments.all:
+        raise UsageError("name the deliveries by their numbers, or all of them with --all")
+
+    def note(db: Db, action: str, jobs: Sequence[int]) -> None:
+        audit(db, console(), action, f"{len(jobs)} deliveries", {"jobs": jobs}, SystemClock().now())
+
+    with _database(_existing(arguments)) as db:
+        exit_code: int = getattr(commands, name)(arguments, db, note)
+    return exit_code
+
+
 def _of_signer(name: str, arguments: argparse.Namespace) -> int:
     from cloud.devices import signer_commands
     from cloud.kit.ports.signing import FileSigner
@@ -255,6 +293,15 @@ _COMMANDS = {
     "audit list": lambda arguments: _of_identity("list_audit", arguments),
     "signer show": lambda arguments: _of_signer("show", arguments),
     "signer rotate": lambda arguments: _of_signer("rotate", arguments),
+    "city import": lambda arguments: _of_city("import_file", arguments),
+    "city vehicle": lambda arguments: _of_city("assign", arguments),
+    "tariffs set": lambda arguments: _of_payments("set_tariffs", arguments),
+    "tariffs show": lambda arguments: _of_payments("show_tariffs", arguments),
+    "seller set": lambda arguments: _of_payments("set_seller", arguments),
+    "seller show": lambda arguments: _of_payments("show_seller", arguments),
+    "events held": _list_held,
+    "events replay": lambda arguments: _of_held("replay_held", arguments),
+    "events discard": lambda arguments: _of_held("discard_held", arguments),
     "doctor": _doctor,
 }
 
@@ -287,10 +334,11 @@ def _check_writable(path: Path) -> None:
 @contextlib.contextmanager
 def _database(settings: CloudSettings) -> Iterator[Db]:
     """Lend a connection to the migrated database."""
-    from cloud.app import prepare_database
+    from cloud.app import all_subscribers, prepare_database
 
+    clock = SystemClock()
     with database_for(settings) as dsn:
-        prepare_database(dsn, SystemClock())
+        prepare_database(dsn, clock, all_subscribers(settings, clock))
         with connect(dsn) as db:
             yield db
 

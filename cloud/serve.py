@@ -65,6 +65,8 @@ def serve(settings: CloudSettings, *, promise: Promise | None = None) -> int:
         traces = tracing.running(settings.traces, settings.data_dir, settings.traces_ratio)
         stack.enter_context(traces)
         http = stack.enter_context(listen(settings.data_dir, _http(settings), first=tells))
+        if settings.public_url is None:
+            settings = settings.model_copy(update={"public_url": _url_of(http)})
         devices = None
         if "devices" in contexts:
             wanted = _device_https(settings)
@@ -134,8 +136,7 @@ class _Process:
         self._engines = engines
 
     def _tell_ready(self) -> None:
-        host, port = self._listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        url = _url_of(self._listener)
         if self._tells and self._engines is not None:
             content = _content(url, self._engines)
             if self._device_listener is not None:
@@ -143,6 +144,11 @@ class _Process:
             write_runfile(self._settings.data_dir, content)
         sys.stdout.write(f"ready {url} ({self._serves})\n")
         sys.stdout.flush()
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _content(url: str, engines: Engines) -> dict[str, Any]:

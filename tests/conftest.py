@@ -18,7 +18,7 @@ from cloud.kit.postgres import EmbeddedPostgres
 from tests.broker import OpenNats
 
 ROOT = Path(__file__).parent.parent
-CONTEXTS = ("identity", "devices", "telemetry", "fleet")
+CONTEXTS = ("identity", "devices", "telemetry", "fleet", "payments", "booking", "returns")
 
 settings.register_profile("quick", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)

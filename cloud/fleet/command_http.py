@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, StrictBool
 
 from cloud.devices import api as devices
 from cloud.devices.api import AskedBody, CommandBody, CommandRefusedError, TwinRow, Wish
@@ -45,10 +45,17 @@ class AskBody(BaseModel, extra="forbid"):
     reason: Reason
 
 
+def _as_text(told: object) -> object:
+    """Refuse a number, which would be read as seconds since 1970."""
+    if told is not None and not isinstance(told, str | datetime):
+        raise ValueError("write it as RFC 3339, such as 2026-07-01T12:00:00Z")
+    return told
+
+
 class LimitsBody(BaseModel, extra="forbid"):
     """How fast the vehicle may go; null lets go."""
 
-    speed_limit_kmh: Annotated[int, Field(ge=3, le=45)] | None = None
+    speed_limit_kmh: Annotated[int, Field(strict=True, ge=3, le=45)] | None = None
     speed_mode: Literal["eco", "normal", "sport", "walk"] | None = None
 
 
@@ -56,9 +63,9 @@ class TwinChangeBody(BaseModel, extra="forbid"):
     """What is to change; a field that is left out stays as it is, null takes it away."""
 
     limits: LimitsBody | None = None
-    intervals_s: dict[str, float | None] | None = None
-    immobilised: bool | None = None
-    live_until: AwareDatetime | None = Field(
+    intervals_s: dict[str, Annotated[float, Field(strict=True)] | None] | None = None
+    immobilised: StrictBool | None = None
+    live_until: Annotated[AwareDatetime, BeforeValidator(_as_text)] | None = Field(
         default=None, description="report at once until then; at most 24 hours from now"
     )
     reason: Reason

@@ -7,18 +7,21 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from cloud.devices.api import CommandBody
-from cloud.fleet import api, command_http
+from cloud.fleet import api, city_http, command_http
+from cloud.fleet.geometry import Point
 from cloud.fleet.live import Live
+from cloud.fleet.near import Around, NearBody, Search
 from cloud.kit.auth import Principal, needs, still_may
 from cloud.kit.http import Moment, Number, Problem, told_problems
 
 router = APIRouter(prefix="/api/v1", tags=["fleet"])
 router.include_router(command_http.router)
+router.include_router(city_http.router)
 
 _ID = "^[a-z0-9-]{3,36}$"
 VehicleId = Annotated[str, Path(pattern=_ID)]
@@ -36,6 +39,8 @@ class VehicleBody(BaseModel):
     id: str
     name: str
     type: str
+    vehicle_type_id: str
+    plate: str | None
     state: str
     connected: bool
     last_signal_at: Moment | None
@@ -47,13 +52,35 @@ class VehicleBody(BaseModel):
     values: dict[str, Number]
 
 
-@router.get("/vehicles")
+@router.get("/vehicles", responses=told_problems(422))
 def vehicles(
-    request: Request, who: Annotated[Principal, needs("vehicles:read")]
-) -> list[VehicleBody]:
-    """List every vehicle of one's city."""
+    request: Request,
+    who: city_http.Reader,
+    near: Annotated[Point | None, Depends(city_http.point_near)],
+    radius_m: Annotated[float, Query(gt=0, le=50_000)] = 1_000,
+    type: city_http.TypeId = None,  # noqa: A002 - the word of the surface
+    min_soc_pct: Annotated[float | None, Query(ge=0, le=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> list[VehicleBody] | list[NearBody]:
+    """List every vehicle of one's city; with `near` those that are free there, nearest first.
+
+    Only `near` has the other filters, and prices. Customers see only that form.
+    """
+    now = request.app.state.clock.now()
+    if near is not None:
+        search: Search = request.app.state.search
+        around = Around(near, radius_m, type, min_soc_pct, limit)
+        with request.app.state.pool.connection() as db:
+            free = search(db, who.realm, around, now)
+        return [NearBody.model_validate(vehicle) for vehicle in free]
+    if not who.may(city_http.READ):
+        raise Problem(
+            422,
+            "This account sees what is near a place",
+            "Ask with near=latitude,longitude, such as near=52.52,13.405",
+        )
     with request.app.state.pool.connection() as db:
-        found = api.vehicles(db, who.realm, request.app.state.clock.now())
+        found = api.vehicles(db, who.realm, now)
     return [VehicleBody.model_validate(vehicle) for vehicle in found]
 
 

@@ -45,13 +45,25 @@ def can_type(vehicle_type: str, kind: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """A vehicle of the fleet and the device it carries."""
+    """A vehicle of the fleet and the device it carries.
+
+    Attributes:
+        id: its id.
+        device_id: the device it carries.
+        type: "scooter", "bike", "car" or "van": the kind of its type.
+        name: for people.
+        state: MDS vehicle state, such as "available".
+        vehicle_type_id: its type; "" when it is added asks for the usual one of its kind.
+        plate: its number plate or label; None without one.
+    """
 
     id: str
     device_id: str
     type: str
     name: str
     state: str
+    vehicle_type_id: str = ""
+    plate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ class VehicleView:
         id: the vehicle's id.
         name: name for people.
         type: "scooter", "bike", "car" or "van".
-        state: where it is in its life, such as "available".
+        state: MDS vehicle state, such as "available".
         connected: its device was heard within 90 s.
         last_signal_at: time of its newest signal.
         age_s: seconds since then.
@@ -72,6 +84,8 @@ class VehicleView:
         temperature_c: the warmest battery sensor, degrees Celsius.
         values: latest value of every signal, by VSS name. Those that are a minute older than the
             newest signal are left out, here and above.
+        vehicle_type_id: the type of it that bays and prices know.
+        plate: its number plate or label; None without one.
     """
 
     id: str
@@ -86,6 +100,8 @@ class VehicleView:
     current_a: float | None
     temperature_c: float | None
     values: Mapping[str, float]
+    vehicle_type_id: str = ""
+    plate: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the vehicle as the API and the live stream show it."""
@@ -94,6 +110,8 @@ class VehicleView:
             "id": self.id,
             "name": self.name,
             "type": self.type,
+            "vehicle_type_id": self.vehicle_type_id,
+            "plate": self.plate,
             "state": self.state,
             "connected": self.connected,
             "last_signal_at": None if at is None else rfc3339(at),

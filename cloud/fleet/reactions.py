@@ -1,11 +1,53 @@
 """What fleet does when others tell something. Idempotent."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from cloud.events.booking import (
+    Held,
+    HoldCancelled,
+    HoldExpired,
+    RentalCancelled,
+    RentalEnded,
+    RentalPaused,
+    RentalResumed,
+    RentalStarted,
+)
 from cloud.events.devices import DeviceEnrolled
-from cloud.fleet import store
+from cloud.fleet import places, states
+from cloud.fleet.happenings import Happening
+from cloud.fleet.mds import IllegalTransitionError
 from cloud.fleet.model import Vehicle
+from cloud.kit.clock import Clock, SystemClock
 from cloud.kit.db import Db
-from cloud.kit.events import Subscriber
+from cloud.kit.events import RetryLater, Subscriber
 from cloud.kit.scope import Scope
+
+Booked = (
+    Held
+    | HoldCancelled
+    | HoldExpired
+    | RentalCancelled
+    | RentalEnded
+    | RentalPaused
+    | RentalResumed
+    | RentalStarted
+)
+
+_HAPPENINGS: Mapping[type[Booked], Happening] = {
+    Held: "held",
+    HoldExpired: "hold_over",
+    HoldCancelled: "hold_cancelled",
+    RentalStarted: "started",
+    RentalPaused: "paused",
+    RentalResumed: "resumed",
+    RentalEnded: "ended",
+    RentalCancelled: "cancelled",
+}
+
+_PATIENCE = timedelta(seconds=30)
+_AGAIN = timedelta(seconds=2)
 
 
 def add_vehicle(db: Db, event: DeviceEnrolled) -> None:
@@ -17,7 +59,45 @@ def add_vehicle(db: Db, event: DeviceEnrolled) -> None:
         name=event.device_id,
         state="available",
     )
-    store.add(db, Scope(event.tenant, event.city), vehicle, event.enrolled_at)
+    states.add_vehicle(db, Scope(event.tenant, event.city), vehicle, event.enrolled_at)
 
 
-SUBSCRIBERS = (Subscriber("fleet.add_vehicle", (DeviceEnrolled,), add_vehicle),)
+class FollowBooking:
+    """Moves vehicles as booking holds and rents them.
+
+    Events may overtake each other: what does not fit yet waits for the one before it, half a
+    minute long; then it is held for a person.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, db: Db, event: Booked) -> None:
+        """Let it happen to the vehicle; raises RetryLater, IllegalTransitionError."""
+        now = max(event.time, self._clock.now())
+        try:
+            with db.transaction():
+                self._follow(db, event, now)
+        except IllegalTransitionError as early:
+            if now - event.time > _PATIENCE:
+                raise
+            raise RetryLater(str(early), _AGAIN) from early
+
+    def _follow(self, db: Db, event: Booked, now: datetime) -> None:
+        scope = Scope(event.tenant, event.city)
+        happening = _HAPPENINGS[type(event)]
+        trip_id: UUID | None = getattr(event, "rental_id", None)
+        states.happened(db, scope, event.vehicle_id, happening, event.at, now, trip_id=trip_id)
+        if happening == "started":
+            places.free_place(db, scope, event.vehicle_id, now, left_at=event.at)
+
+
+def subscribers(clock: Clock) -> tuple[Subscriber, ...]:
+    """Return who acts on events, by this clock."""
+    return (
+        Subscriber("fleet.add_vehicle", (DeviceEnrolled,), add_vehicle),
+        Subscriber("fleet.follow_booking", tuple(_HAPPENINGS), FollowBooking(clock)),
+    )
+
+
+SUBSCRIBERS = subscribers(SystemClock())

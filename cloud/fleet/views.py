@@ -63,6 +63,8 @@ def view(vehicle: Vehicle, connected: bool, state: LastState | None, now: dateti
         current_a=values.get("current_a"),
         temperature_c=max((values[key] for key in _TEMPERATURES if key in values), default=None),
         values={found.signal.name: found.value for found in latest.values()},
+        vehicle_type_id=vehicle.vehicle_type_id,
+        plate=vehicle.plate,
     )
 
 

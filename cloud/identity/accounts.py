@@ -81,7 +81,8 @@ def add_account(
     model.check_password(chosen)
     password_hash = passwords.hash(chosen)
     with db.transaction():
-        if not store.add(db, replace(account, password_hash=password_hash)):
+        is_taken = store.by_sign_in_name(db, account.name) is not None
+        if is_taken or not store.add(db, replace(account, password_hash=password_hash)):
             raise ValueError(f"{account.name!r} is taken; choose another user name")
         told = {"kind": account.kind, "role": account.role, "scopes": account.scopes}
         audit(db, by or console(scope), "account.added", account.name, told, at)
@@ -147,14 +148,16 @@ def unlock_account(db: Db, user: str, at: datetime, *, by: Who | None = None) ->
     """
     with db.transaction():
         account = _existing(db, user)
-        forgotten = store.forget_attempts(db, "user", model.digest(account.name))
+        typed = {account.name, model.canonical_name(user)}
+        subjects = [model.digest(name) for name in sorted(typed)]
+        forgotten = sum(store.forget_attempts(db, "user", subject) for subject in subjects) > 0
         if forgotten:
             audit(db, by or console(), "account.unlocked", account.name, {}, at)
         return forgotten
 
 
 def list_accounts(db: Db, now: datetime, *, tenant: str | None = None) -> list[AccountView]:
-    """Return every account, of one tenant if told, by name."""
+    """Return every account of staff and programs, of one tenant if told, by name."""
     found = store.every(db, tenant)
     locked = store.locked_names(db, [(a.name, model.digest(a.name)) for a in found], now)
     return [
@@ -174,7 +177,7 @@ def list_accounts(db: Db, now: datetime, *, tenant: str | None = None) -> list[A
 
 
 def _existing(db: Db, user: str) -> Account:
-    account = store.by_name(db, model.canonical_name(user))
+    account = store.by_sign_in_name(db, model.canonical_name(user))
     if account is None:
         raise NoSuchAccountError(user)
     return account

@@ -1,4 +1,4 @@
-"""The door of identity: who somebody is, accounts, and the audit chain."""
+"""The door of identity: who somebody is, accounts, customers, and the audit chain."""
 
 from cloud.identity.accounts import (
     AccountView,
@@ -10,7 +10,44 @@ from cloud.identity.accounts import (
     list_accounts,
     unlock_account,
 )
-from cloud.identity.model import ROLES, Actor, Who
+from cloud.identity.customer_rules import (
+    Agreed,
+    Consent,
+    ConsentMissingError,
+    ConsentRequiredError,
+    ConsentUnknownError,
+    Customer,
+    Document,
+    NotValidError,
+    PaymentMethod,
+)
+from cloud.identity.customers import (
+    Card,
+    CardNumberError,
+    Changes,
+    NoSuchCustomerError,
+    NoSuchMethodError,
+    TooManyMethodsError,
+    add_document,
+    consent,
+    consents,
+    consents_given,
+    customer,
+    documents,
+    payment_method,
+)
+from cloud.identity.customers import add_method as add_payment_method
+from cloud.identity.customers import change as change_customer
+from cloud.identity.customers import methods as payment_methods
+from cloud.identity.customers import remove_method as remove_payment_method
+from cloud.identity.model import (
+    CUSTOMER_SCOPES,
+    ROLES,
+    SHORTEST_PASSWORD,
+    STAFF_ROLES,
+    Actor,
+    Who,
+)
 from cloud.identity.passwords import BusyError, Passwords, generated
 from cloud.identity.service import (
     PageSession,
@@ -21,33 +58,80 @@ from cloud.identity.service import (
     Tokens,
     TooManyAttemptsError,
 )
+from cloud.identity.sign_up import (
+    LinkExpiredError,
+    LinkUnknownError,
+    LinkUsedError,
+    PasswordDiffersError,
+    SignUp,
+    TooManySignUpsError,
+    Wish,
+)
 from cloud.identity.tokens import AccessTokens
 from cloud.identity.trail import audit, newest, verify
+from cloud.identity.verification import VerificationTokens
 
 __all__ = [
+    "CUSTOMER_SCOPES",
     "ROLES",
+    "SHORTEST_PASSWORD",
+    "STAFF_ROLES",
     "AccessTokens",
     "AccountView",
     "Actor",
+    "Agreed",
     "BusyError",
+    "Card",
+    "CardNumberError",
+    "Changes",
+    "Consent",
+    "ConsentMissingError",
+    "ConsentRequiredError",
+    "ConsentUnknownError",
+    "Customer",
+    "Document",
+    "LinkExpiredError",
+    "LinkUnknownError",
+    "LinkUsedError",
     "NoSuchAccountError",
+    "NoSuchCustomerError",
+    "NoSuchMethodError",
+    "NotValidError",
     "PageSession",
+    "PasswordDiffersError",
     "Passwords",
+    "PaymentMethod",
     "RefreshRefusedError",
     "ScopeRefusedError",
     "SignIn",
     "SignInRefusedError",
+    "SignUp",
     "Tokens",
     "TooManyAttemptsError",
+    "TooManyMethodsError",
+    "TooManySignUpsError",
+    "VerificationTokens",
     "Who",
+    "Wish",
     "add_account",
+    "add_document",
+    "add_payment_method",
     "audit",
+    "change_customer",
+    "consent",
+    "consents",
+    "consents_given",
     "console",
+    "customer",
     "disable_account",
+    "documents",
     "ensure_account",
     "generated",
     "list_accounts",
     "newest",
+    "payment_method",
+    "payment_methods",
+    "remove_payment_method",
     "unlock_account",
     "verify",
 ]

@@ -85,7 +85,7 @@ def sign_in(request: Request, response: Response, body: SignInBody) -> TokensBod
         tokens = _identity(request).sign_in(body.user, body.password, address_of(request), asked)
     except _TROUBLES as trouble:
         raise _problem(trouble) from None
-    return _told(tokens, response)
+    return told(tokens, response)
 
 
 @router.post("/auth/refresh", dependencies=[public()], responses=told_problems(401, 422))
@@ -102,7 +102,7 @@ def refresh(request: Request, response: Response, body: RefreshBody) -> TokensBo
             kind="/problems/refresh-refused",
             headers={"WWW-Authenticate": "Bearer"},
         ) from None
-    return _told(tokens, response)
+    return told(tokens, response)
 
 
 @router.post(
@@ -190,7 +190,8 @@ def _identity(request: Request) -> api.SignIn:
     return found
 
 
-def _told(tokens: api.Tokens, response: Response) -> TokensBody:
+def told(tokens: api.Tokens, response: Response) -> TokensBody:
+    """Return the answer that hands out tokens; nobody on the way keeps it."""
     response.headers.update(_NO_STORE)
     return TokensBody(
         access_token=tokens.access_token,

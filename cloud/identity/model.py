@@ -12,13 +12,16 @@ from uuid import UUID
 from cloud.identity.chain import text
 from cloud.kit.principal import SCOPES, Principal
 
-AccountKind = Literal["staff", "service"]
+AccountKind = Literal["staff", "service", "customer"]
 
 SESSION_LIFETIME = timedelta(hours=12)
 """How long a sign-in lasts at most, however often it is refreshed."""
 
 WINDOW = timedelta(minutes=15)
 """Wrong passwords older than this are forgotten; a lock lasts as long."""
+
+SIGN_UPS_KEPT_FOR = timedelta(days=7)
+"""How long a sign-up and its mails stay after the link has ended."""
 
 USER_LIMIT = 5
 ADDRESS_LIMIT = 50
@@ -41,14 +44,22 @@ _SUPERVISOR = _OPERATOR | {
     "vehicles:limit",
     "devices:maintain",
     "commands:approve",
+    "rentals:manage",
 }
-ROLES: Mapping[str, frozenset[str]] = {
+CUSTOMER = "customer"
+CUSTOMER_SCOPES = frozenset({"rentals:book", "payments:method"})
+"""What customers may do, and nobody else: with what is their own."""
+
+STAFF_ROLES: Mapping[str, frozenset[str]] = {
     "viewer": _VIEWER,
     "operator": _OPERATOR,
     "supervisor": _SUPERVISOR,
-    "admin": frozenset(SCOPES),
+    "admin": frozenset(SCOPES) - CUSTOMER_SCOPES,
 }
 """What each role of staff may do, from the least to the most."""
+
+ROLES: Mapping[str, frozenset[str]] = {**STAFF_ROLES, CUSTOMER: CUSTOMER_SCOPES}
+"""The roles of people."""
 
 
 class Who(Protocol):
@@ -61,7 +72,7 @@ class Who(Protocol):
 
     @property
     def kind(self) -> str:
-        """`staff`, `service`, `device` or `system`."""
+        """`staff`, `service`, `customer`, `device` or `system`."""
         ...
 
     @property
@@ -103,8 +114,9 @@ class Account:
     @property
     def may(self) -> frozenset[str]:
         """Every scope it has, by role or one by one; a role that is no more gives none."""
-        known = ROLES.get(self.role, frozenset()) if self.kind == "staff" else self.scopes
-        return frozenset(known) & SCOPES.keys()
+        if self.kind == "service":
+            return frozenset(self.scopes) & SCOPES.keys()
+        return ROLES.get(self.role, frozenset())
 
     def principal(
         self, asked: Sequence[str] | None = None, *, by_cookie: bool = False
@@ -150,8 +162,8 @@ def check_account(name: str, kind: AccountKind, role: str, scopes: Sequence[str]
             f"{name!r} is no user name; use 2 to 64 of a-z, 0-9 and . _ @ + -, a letter or digit"
             " first"
         )
-    if kind == "staff" and role not in ROLES:
-        raise ValueError(f"no role named {role!r}; there are {', '.join(ROLES)}")
+    if kind == "staff" and role not in STAFF_ROLES:
+        raise ValueError(f"no role named {role!r}; there are {', '.join(STAFF_ROLES)}")
     if kind == "service":
         if not scopes:
             raise ValueError("a service account needs the scopes it may use, one by one")

@@ -16,7 +16,7 @@ from cloud.identity import model
 from cloud.identity.metrics import REFRESHES, SIGN_INS
 from cloud.identity.model import Account, Actor
 from cloud.identity.passwords import PASSWORDS, Passwords
-from cloud.identity.store import accounts, sessions
+from cloud.identity.store import accounts, sessions, sign_ups
 from cloud.identity.tokens import LIFETIME, AccessTokens
 from cloud.identity.trail import audit
 from cloud.kit.clock import Clock
@@ -116,14 +116,28 @@ class SignIn:
         missing = sorted(set(asked or ()) - account.may)
         if missing:
             raise ScopeRefusedError(missing[0])
+        with self._connections() as db, db.transaction():
+            return self.begin(db, account, address, now, asked)
+
+    def begin(
+        self,
+        db: Db,
+        account: Account,
+        address: str,
+        now: datetime,
+        asked: Sequence[str] | None = None,
+    ) -> Tokens:
+        """Return tokens for somebody who has shown who they are; last in the caller's transaction.
+
+        They are good for nothing unless it commits.
+        """
         session = id_at(int(now.timestamp() * 1000))
         refresh = secrets.token_urlsafe(32)
-        with self._connections() as db, db.transaction():
-            expires_at = now + model.SESSION_LIFETIME
-            sessions.start(db, session, account, asked, now, expires_at)
-            sessions.add_refresh_token(db, session, account, model.digest(refresh), now)
-            told = {"session": session, "address": address}
-            audit(db, account.principal(), "session.started", account.name, told, now)
+        expires_at = now + model.SESSION_LIFETIME
+        sessions.start(db, session, account, asked, now, expires_at)
+        sessions.add_refresh_token(db, session, account, model.digest(refresh), now)
+        told = {"session": session, "address": address}
+        audit(db, account.principal(), "session.started", account.name, told, now)
         return self._handed_out(account.principal(asked), session, refresh, now)
 
     def refresh(self, token: str) -> Tokens:
@@ -182,10 +196,11 @@ class SignIn:
                 _end(db, session, now)
 
     def tidy(self) -> int:
-        """Delete sign-ins that expired a day ago; return how many."""
+        """Delete sign-ins that expired a day ago, and old sign-ups; return how many sign-ins."""
         now = self._clock.now()
         with self._connections() as db, db.transaction():
             accounts.drop_old_attempts(db, now - 2 * model.WINDOW)
+            sign_ups.drop_old(db, now - model.SIGN_UPS_KEPT_FOR)
             return sessions.drop_expired(db, now - timedelta(days=1))
 
     def _checked(self, user: str, password: str, address: str) -> tuple[Account, datetime]:
@@ -196,7 +211,7 @@ class SignIn:
             _refuse_locked(
                 [accounts.attempts(db, kind, subject) for kind, subject, _ in guards], now
             )
-            account = accounts.by_name(db, name)
+            account = accounts.by_sign_in_name(db, name)
         known = None if account is None else account.password_hash
         right = self._passwords.matches(known, password)
         if account is None or account.disabled_at is not None or not right:

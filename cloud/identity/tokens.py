@@ -7,6 +7,7 @@ from uuid import UUID
 
 import jwt
 
+from cloud.identity.model import CUSTOMER_SCOPES
 from cloud.kit.principal import SCOPES, Principal
 
 LIFETIME = timedelta(minutes=10)
@@ -82,7 +83,7 @@ class AccessTokens:
                 role=claims["role"],
                 tenant=claims["tenant"],
                 city=claims["city"],
-                scopes=frozenset(claims["scope"].split()) & SCOPES.keys(),
+                scopes=frozenset(claims["scope"].split()) & (SCOPES.keys() | CUSTOMER_SCOPES),
             )
         except (jwt.PyJWTError, AttributeError, TypeError, ValueError):
             return None

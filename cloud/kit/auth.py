@@ -118,10 +118,16 @@ class CsrfRefusedError(Problem):
 class Marker:
     """What a route asks of its caller; `scope` is None when it is enough to be signed in.
 
-    Called by FastAPI as a dependency.
+    Called by FastAPI as a dependency. Who has one of `others` instead gets in too.
     """
 
     scope: str | None
+    others: tuple[str, ...] = ()
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes of which one is needed; none when it is enough to be signed in."""
+        return () if self.scope is None else (self.scope, *self.others)
 
     async def __call__(
         self,
@@ -140,7 +146,7 @@ class Marker:
             raise SignInNeededError
         if who.from_cookie and request.method not in _SAFE:
             await check_csrf(request, csrf_token(request))
-        if self.scope is not None and not who.may(self.scope):
+        if self.scope is not None and not any(map(who.may, self.scopes)):
             raise ScopeMissingError(self.scope)
         request.state.principal = who
         return who
@@ -155,8 +161,8 @@ class Public(Marker):
         """Let everybody in."""
 
 
-def needs(scope: str) -> Any:  # noqa: ANN401 - as fastapi.Security
-    """Mark a route: only callers with this scope.
+def needs(scope: str, *others: str) -> Any:  # noqa: ANN401 - as fastapi.Security
+    """Mark a route: only callers with this scope, or with one of the others.
 
     Use it as `dependencies=[needs("devices:read")]`, or as `who: Annotated[Principal, needs(…)]`
     where the route wants to know who asks.
@@ -164,9 +170,10 @@ def needs(scope: str) -> Any:  # noqa: ANN401 - as fastapi.Security
     Raises:
         ValueError: there is no such scope.
     """
-    if scope not in SCOPES:
-        raise ValueError(f"no scope named {scope!r}; cloud/kit/auth.py lists those there are")
-    return Security(Marker(scope), scopes=[scope])
+    for name in (scope, *others):
+        if name not in SCOPES:
+            raise ValueError(f"no scope named {name!r}; cloud/kit/auth.py lists those there are")
+    return Security(Marker(scope, others), scopes=[scope, *others])
 
 
 def signed_in() -> Any:  # noqa: ANN401 - as fastapi.Security

@@ -24,6 +24,10 @@ SCOPES: Mapping[str, str] = {
     "commands:approve": "Be the second person a command waits for.",
     "accounts:manage": "Add, disable and unlock accounts.",
     "audit:read": "Read the audit chain.",
+    "rentals:read": "See everybody's rentals in one's city, with their money.",
+    "rentals:manage": "Close rentals and free vehicles that are stuck.",
+    "rentals:book": "Hold and rent vehicles, and see what is one's own.",
+    "payments:method": "Keep and remove one's own ways to pay.",
 }
 """Every scope there is, and what it allows."""
 
@@ -35,7 +39,7 @@ class Principal:
     Attributes:
         account_id: the account's id; it never changes.
         name: its user name.
-        kind: `staff` for people, `service` for programs.
+        kind: `staff` and `customer` for people, `service` for programs.
         role: name of the role; empty for service accounts, whose scopes are listed one by one.
         tenant: whose data they see.
         city: which city's.
@@ -45,7 +49,7 @@ class Principal:
 
     account_id: UUID
     name: str
-    kind: Literal["staff", "service"]
+    kind: Literal["staff", "service", "customer"]
     role: str
     tenant: str
     city: str

@@ -68,6 +68,17 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
     )
     commands_per_minute: int = Field(default=60, ge=1, description="of one account")
     fleet_commands_per_minute: int = Field(default=600, ge=1, description="of a tenant's accounts")
+    mail: str | None = Field(
+        default=None, repr=False, description="URL of a mail server; None: the folder outbox"
+    )
+    mail_from: str = "MobilityCorp <no-reply@localhost>"
+    public_url: str | None = Field(
+        default=None, pattern=r"^https?://[^/?#]+/?$", description="what customers call our pages"
+    )
+    sign_ups_per_address: int = Field(default=50, ge=1, description="in a quarter of an hour")
+    payment_url: str | None = Field(default=None, description="sandbox provider; None: no payments")
+    payment_key: str = Field(default="", repr=False)
+    payment_webhook_secret: str = Field(default="", repr=False)
     log_json: bool = False
     traces: Where = Field(default="off", description="where spans go")
     traces_ratio: float = Field(default=0.01, ge=0, le=1, description="of reads that begin a trace")
@@ -83,7 +94,10 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         NATS_URL, NATS_COMMANDS_URL, NATS_GATE_URL (a URL for each user), NATS_ISSUER_SEED,
         NATS_LOG, MOBILITY_MQTT_HOST, MOBILITY_MQTT_PORT of a broker that is not embedded;
         MOBILITY_MQTT (HOST:PORT) of the embedded one, MOBILITY_BROKER_HOSTS (with commas);
-        MOBILITY_TRACES (off, console, file or otlp), MOBILITY_TRACES_RATIO.
+        MOBILITY_TRACES (off, console, file or otlp), MOBILITY_TRACES_RATIO;
+        MOBILITY_MAIL (smtp+starttls://…), MOBILITY_MAIL_FROM, MOBILITY_PUBLIC_URL,
+        MOBILITY_SIGN_UPS_PER_ADDRESS; MOBILITY_PAYMENT_URL, MOBILITY_PAYMENT_KEY,
+        MOBILITY_PAYMENT_WEBHOOK_SECRET.
         Raises pydantic.ValidationError, a ValueError.
         """
         env = os.environ if environ is None else environ
@@ -102,6 +116,13 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
             "token_key": env.get("MOBILITY_TOKEN_KEY"),
             "commands_per_minute": env.get("MOBILITY_COMMANDS_PER_MINUTE"),
             "fleet_commands_per_minute": env.get("MOBILITY_FLEET_COMMANDS_PER_MINUTE"),
+            "mail": env.get("MOBILITY_MAIL"),
+            "mail_from": env.get("MOBILITY_MAIL_FROM"),
+            "public_url": env.get("MOBILITY_PUBLIC_URL"),
+            "sign_ups_per_address": env.get("MOBILITY_SIGN_UPS_PER_ADDRESS"),
+            "payment_url": env.get("MOBILITY_PAYMENT_URL"),
+            "payment_key": env.get("MOBILITY_PAYMENT_KEY"),
+            "payment_webhook_secret": env.get("MOBILITY_PAYMENT_WEBHOOK_SECRET"),
             "log_json": env.get("MOBILITY_LOG") == "json",
             "traces": env.get("MOBILITY_TRACES"),
             "traces_ratio": env.get("MOBILITY_TRACES_RATIO"),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
 from cloud.kit.auth import Principal, needs, public
-from cloud.pages import assets, devices, read, sign_in, view
+from cloud.pages import assets, devices, joining, read, ride, sign_in, staff_rides, view
 from cloud.pages.render import page, templates
 from cloud.pages.static_files import STATIC, VersionedFiles
 
@@ -31,6 +31,9 @@ SORTINGS = (
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 router.include_router(sign_in.router)
 router.include_router(devices.router)
+router.include_router(joining.router)
+router.include_router(ride.router)
+router.include_router(staff_rides.router)
 
 _log = logging.getLogger(__name__)
 

@@ -29,9 +29,11 @@ from cloud.kit.auth import (
     signed_in,
 )
 from cloud.kit.http import Problem
+from cloud.pages.customer import is_rider, words_of
 from cloud.pages.render import HEADERS, page
 
 FORM_COOKIE = "mc_form"
+RIDERS_HOME = "/ride"
 _FORM_LIFETIME_S = 3_600
 _MOST_TEXT = 2_000
 
@@ -58,6 +60,8 @@ def install_sign_in(app: FastAPI) -> None:
     async def _refused(request: Request, problem: Problem) -> Response:
         if not _is_browser(request) or "HX-Request" in request.headers:
             return problem.response(request)
+        if request.url.path == "/" and await run_in_threadpool(is_rider, request):
+            return RedirectResponse(RIDERS_HOME, HTTPStatus.SEE_OTHER, HEADERS)
         return await run_in_threadpool(
             page,
             request,
@@ -74,11 +78,14 @@ def sign_in_form(
     request: Request,
     wanted: Annotated[str, Query(alias="next", max_length=_MOST_TEXT)] = "/",
     out: str = "",
+    confirmed: str = "",
 ) -> Response:
     """Show the form, or lead on who is signed in."""
     if principal_of(request) is not None:
         return RedirectResponse(own_path(wanted), HTTPStatus.SEE_OTHER, HEADERS)
-    told = "You are signed out." if out else ""
+    told = words_of(request)("signed_out") if out else ""
+    if confirmed:
+        told = words_of(request)("verified")
     return _form(request, wanted, notice=told)
 
 
@@ -93,27 +100,25 @@ def sign_in(
     """Sign in; what is wrong is said above the form."""
     expected = csrf_of(request.cookies.get(FORM_COOKIE, ""))
     if not expected or not hmac.compare_digest(csrf.encode(), expected.encode()):
-        told = "This form was open too long, or cookies are blocked. Please try again."
+        told = words_of(request)("form_old")
         return _form(request, wanted, HTTPStatus.FORBIDDEN, user=user, error=told)
     if not user.strip() or not password:
-        told = "Enter your user name and your password."
+        told = words_of(request)("enter_both")
         return _form(request, wanted, HTTPStatus.UNPROCESSABLE_ENTITY, user=user, error=told)
     identity_of: identity.SignIn = request.app.state.identity
     try:
         session = identity_of.sign_in_page(user, password, address_of(request))
     except identity.SignInRefusedError:
-        told = "User name and password do not match. Check both and try again."
+        told = words_of(request)("no_match")
         return _form(request, wanted, HTTPStatus.UNAUTHORIZED, user=user, error=told)
     except identity.TooManyAttemptsError as locked:
-        told = (
-            f"Too many wrong passwords. Try again in {_minutes(locked.wait.total_seconds())}, or"
-            " ask an administrator to unlock the account."
-        )
+        minutes = math.ceil(locked.wait.total_seconds() / 60)
+        told = words_of(request)("locked_1" if minutes == 1 else "locked_n", minutes=minutes)
         answer = _form(request, wanted, HTTPStatus.TOO_MANY_REQUESTS, user=user, error=told)
         answer.headers["Retry-After"] = str(math.ceil(locked.wait.total_seconds()))
         return answer
     except identity.BusyError:
-        told = "Many people sign in just now. Try again in a second."
+        told = words_of(request)("busy")
         return _form(request, wanted, HTTPStatus.SERVICE_UNAVAILABLE, user=user, error=told)
     leave = RedirectResponse(own_path(wanted), HTTPStatus.SEE_OTHER, HEADERS)
     leave.delete_cookie(FORM_COOKIE)
@@ -164,6 +169,7 @@ def _form(
         "sign_in.html",
         status,
         section="sign-in",
+        t=words_of(request),
         form_csrf=csrf_of(secret),
         next=own_path(wanted),
         user=user,
@@ -193,8 +199,3 @@ def _form_address(wanted: str) -> str:
 def _is_browser(request: Request) -> bool:
     """Tell whether a page was asked for, and not the API."""
     return not request.url.path.startswith("/api/") and "Authorization" not in request.headers
-
-
-def _minutes(wait_s: float) -> str:
-    minutes = math.ceil(wait_s / 60)
-    return "a minute" if minutes == 1 else f"{minutes} minutes"

@@ -11,12 +11,12 @@ from cloud.payments.documents import Document, Facts, RefundError, Seller
 from cloud.payments.holds import Authorisation, Method, next_hold
 from cloud.payments.meter import Line, Part, Usage, line, meter, ride_amount, total
 from cloud.payments.model import Plan, PlanError, PriceSnapshot, Segment, snapshot
-from cloud.payments.outside import reconcile_day
+from cloud.payments.outside import reconcile_all, reconcile_day
 from cloud.payments.receipt import receipt as _receipt
 from cloud.payments.receipt_pdf import pdf as receipt_pdf
+from cloud.payments.receipt_words import WORDS as RECEIPT_WORDS
 from cloud.payments.service import (
     AuthorisationUnknownError,
-    MethodUnknownError,
     SellerUnknownError,
     authorisation,
     authorise,
@@ -30,16 +30,15 @@ from cloud.payments.store import books
 from cloud.payments.tariffs import (
     PlanExistsError,
     PlanUnknownError,
-    add_method,
     add_plan,
-    methods,
     plan_for,
     plans,
-    remove_method,
+    seller,
     set_seller,
 )
 
 __all__ = [
+    "RECEIPT_WORDS",
     "AmountError",
     "Authorisation",
     "AuthorisationUnknownError",
@@ -47,7 +46,6 @@ __all__ = [
     "Facts",
     "Line",
     "Method",
-    "MethodUnknownError",
     "Part",
     "Plan",
     "PlanError",
@@ -60,7 +58,6 @@ __all__ = [
     "SellerUnknownError",
     "Settler",
     "Usage",
-    "add_method",
     "add_plan",
     "authorisation",
     "authorise",
@@ -68,18 +65,18 @@ __all__ = [
     "decimals",
     "line",
     "meter",
-    "methods",
     "money_timeline",
     "next_hold",
     "plan_for",
     "plans",
     "receipt",
     "receipt_pdf",
+    "reconcile_all",
     "reconcile_day",
     "refund",
     "release",
-    "remove_method",
     "ride_amount",
+    "seller",
     "set_seller",
     "shown",
     "snapshot",

@@ -32,10 +32,9 @@ _LONGEST_PAUSE_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A customer's card, by the provider's token."""
+    """A customer's card, by the provider's token; identity keeps it."""
 
     id: UUID
-    customer_id: str
     provider: str
     token: str
     last4: str
@@ -51,7 +50,7 @@ class Authorisation:
         city: where.
         rental_id: the rental.
         customer_id: who pays.
-        method_id: the card.
+        method_id: the card, as identity knows it; None when nothing is to be held.
         provider: name of the provider.
         currency: ISO 4217.
         asked_minor: first asked for.
@@ -62,6 +61,7 @@ class Authorisation:
         code: why it was declined or not captured, one word of the provider.
         payment: the provider's name of it; empty until it is held.
         last4: of the card.
+        token: the provider's, of the card.
         capture_before: when the hold ends by itself.
         top_up_failed_at: since when no more can be held: do not unlock again after a pause.
         asked_at: when it was asked for.
@@ -73,7 +73,7 @@ class Authorisation:
     city: str
     rental_id: UUID
     customer_id: str
-    method_id: UUID
+    method_id: UUID | None
     provider: str
     currency: str
     asked_minor: int
@@ -84,6 +84,7 @@ class Authorisation:
     code: str
     payment: str
     last4: str
+    token: str
     capture_before: datetime | None
     top_up_failed_at: datetime | None
     asked_at: datetime

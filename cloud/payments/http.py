@@ -1,28 +1,60 @@
-"""`/api/v1/payments`: translates only."""
+"""`/api/v1/payments` and receipts: translates only."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from cloud.kit.auth import public
+from cloud.kit.auth import Principal, needs, public
 from cloud.kit.http import Problem, told_problems
 from cloud.kit.ports.payment import PaymentProvider, SignatureError
-from cloud.payments import outside
+from cloud.payments import api, outside
+from cloud.payments.bodies import ReceiptBody
 
 router = APIRouter(prefix="/api/v1", tags=["payments"])
 
 _MAX_BYTES = 256 * 1024
+_OWN, _EVERYBODYS = "rentals:book", "rentals:read"
+_PDF = {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}}
 _ANY_JSON = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+
+
+Reader = Annotated[Principal, needs(_OWN, _EVERYBODYS)]
+
+
+@router.get("/rentals/{rental_id}/receipt", responses=told_problems(404, 422))
+def receipt(request: Request, rental_id: UUID, who: Reader) -> ReceiptBody:
+    """Return the receipt of a rental that has ended.
+
+    Customers see their own, by rentals:book; staff their city's, by rentals:read.
+    """
+    return ReceiptBody.model_validate(_receipt(request, rental_id, who))
+
+
+@router.get(
+    "/rentals/{rental_id}/receipt.pdf",
+    response_class=Response,
+    responses={200: _PDF, **told_problems(404, 422)},
+)
+def receipt_pdf(request: Request, rental_id: UUID, who: Reader) -> Response:
+    """Return the receipt to print, in the language of the customer."""
+    told = _receipt(request, rental_id, who)
+    name = f'inline; filename="receipt-{told["number"]}.pdf"'
+    return Response(
+        api.receipt_pdf(told),
+        media_type="application/pdf",
+        headers={"Content-Disposition": name, "Cache-Control": "no-store"},
+    )
 
 
 @router.post(
     "/payments/webhooks/{provider}",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[public()],
-    responses=told_problems(400, 404, 413),
+    responses=told_problems(400, 404, 413, 422),
     openapi_extra={"requestBody": _ANY_JSON},
 )
 async def webhook(
@@ -47,6 +79,20 @@ async def webhook(
             )
     await run_in_threadpool(_hear, request, providers[provider], bytes(body))
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _receipt(request: Request, rental_id: UUID, who: Principal) -> dict[str, Any]:
+    customer_id = None if who.may(_EVERYBODYS) else str(who.account_id)
+    with request.app.state.pool.connection() as db:
+        found = api.receipt(db, who.realm, rental_id, customer_id=customer_id)
+    if found is None:
+        raise Problem(
+            HTTPStatus.NOT_FOUND,
+            "There is no such receipt",
+            "A ride has one once it has ended; GET /api/v1/rentals shows how far the rides of this"
+            " account are",
+        )
+    return found
 
 
 def _hear(request: Request, provider: PaymentProvider, body: bytes) -> None:

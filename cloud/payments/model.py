@@ -20,8 +20,31 @@ _AMOUNTS = ("pause_per_min", "daily_cap", "ride_cap", "hold_amount")
 _REQUIRED = ("plan_id", "name", "currency", "price", "is_taxable", "valid_from", "vehicle_types")
 
 
+_MEMBERS = frozenset(
+    (*_REQUIRED, *_AMOUNTS, "description", "per_min_pricing", "per_km_pricing", "tax_rate_bp")
+)
+_SEGMENT_MEMBERS = frozenset(("start", "rate", "interval", "end"))
+
+
 class PlanError(ValueError):
     """A plan that cannot be charged by; the message says what to correct."""
+
+
+def check_members(told: Mapping[str, Any]) -> None:
+    """Raise PlanError for what a plan cannot have, so that no slip of the pen makes rides free."""
+    strangers = sorted(told.keys() - _MEMBERS)
+    if strangers:
+        raise PlanError(
+            f"a plan has no {strangers[0]!r}; correct the file. It may have"
+            f" {', '.join(sorted(_MEMBERS))}"
+        )
+    for name in ("per_min_pricing", "per_km_pricing"):
+        for segment in told.get(name) or ():
+            wrong = sorted(set(segment) - _SEGMENT_MEMBERS)
+            if wrong:
+                raise PlanError(
+                    f"a segment of {name} has no {wrong[0]!r}; it has start, rate, interval and end"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
 """What providers tell unasked, and the nightly comparison of their books with ours."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from cloud.events.payments import DiscrepancyFound
+from cloud.kit.clock import Clock
 from cloud.kit.db import Db, Pool
 from cloud.kit.events import publish
-from cloud.kit.ports.payment import Notice, PaymentProvider, Transaction
+from cloud.kit.ports.payment import Notice, PaymentProvider, ProviderUnknownError, Transaction
 from cloud.payments.reconcile import MARGIN, NOBODYS, Finding, compare
 from cloud.payments.store import holds
 from cloud.payments.store import outside as store
+
+log = logging.getLogger(__name__)
 
 _DAY = timedelta(days=1)
 
@@ -41,6 +45,18 @@ def reconcile_day(pool: Pool, provider: PaymentProvider, now: datetime) -> Seque
     theirs = list(provider.transactions(until - _DAY - 2 * MARGIN, now + MARGIN))
     with pool.connection() as db:
         return reconcile(db, provider.name, theirs, until - _DAY - MARGIN, until, now)
+
+
+def reconcile_all(pool: Pool, providers: Mapping[str, PaymentProvider], clock: Clock) -> None:
+    """Compare with every provider; one that does not answer is compared with the next time."""
+    for provider in providers.values():
+        try:
+            found = reconcile_day(pool, provider, clock.now())
+        except ProviderUnknownError as trouble:
+            log.warning("the books of %s are not compared: %s", provider.name, trouble)
+        else:
+            for finding in found:
+                log.warning("%s: %s %s", provider.name, finding.kind, finding.subject)
 
 
 def reconcile(

@@ -15,15 +15,11 @@ from cloud.kit.ports.payment import OperationKind
 from cloud.kit.scope import Scope
 from cloud.payments import invoices
 from cloud.payments.documents import Document, Facts, RefundError
-from cloud.payments.holds import UNSETTLED, Authorisation, Operation, excess
+from cloud.payments.holds import UNSETTLED, Authorisation, Method, Operation, excess
 from cloud.payments.meter import Line
 from cloud.payments.model import PriceSnapshot
 from cloud.payments.store import books, tariffs
 from cloud.payments.store import holds as store
-
-
-class MethodUnknownError(LookupError):
-    """The customer has no such payment method: ask for a card first."""
 
 
 class SellerUnknownError(LookupError):
@@ -41,52 +37,52 @@ def authorise(
     customer_id: str,
     rental_id: UUID,
     amount: Money,
-    method_id: UUID,
+    card: Method | None,
     at: datetime,
 ) -> Authorisation:
     """Ask for a hold on a card; the answer comes as an event and in `authorisation`.
 
     Asked again for the same rental, returns what is there. A declined one can be asked for anew,
-    with another method.
+    with another card. Nothing is held at once: no provider is asked and no card is needed.
 
     Raises:
-        MethodUnknownError: not a card of this customer.
         SellerUnknownError: nobody could send an invoice here.
-        ValueError: not more than nothing.
+        ValueError: less than nothing, or more than nothing on no card.
     """
-    if amount.amount_minor <= 0:
-        raise ValueError("a hold is for more than nothing; free rides need none")
+    is_free = amount.amount_minor == 0
+    if amount.amount_minor < 0 or (card is None and not is_free):
+        raise ValueError("a hold is not negative, and on a card unless it is for nothing")
     with db.transaction():
-        cards = {method.id: method for method in tariffs.methods(db, scope, customer_id)}
-        if method_id not in cards:
-            raise MethodUnknownError("add a payment method, or choose one that is there")
         if tariffs.seller(db, scope) is None:
             raise SellerUnknownError(f"set the legal seller of {scope.tenant}/{scope.city} first")
-        card = cards[method_id]
         hold = Authorisation(
             id=new_id(),
             tenant=scope.tenant,
             city=scope.city,
             rental_id=rental_id,
             customer_id=customer_id,
-            method_id=method_id,
-            provider=card.provider,
+            method_id=None if card is None else card.id,
+            provider="" if card is None else card.provider,
             currency=amount.currency,
             asked_minor=amount.amount_minor,
             held_minor=0,
             captured_minor=0,
             refunded_minor=0,
-            state="asked",
+            state="authorised" if is_free else "asked",
             code="",
             payment="",
-            last4=card.last4,
+            last4="" if card is None else card.last4,
+            token="" if card is None else card.token,
             capture_before=None,
             top_up_failed_at=None,
             asked_at=at,
             changed_at=at,
         )
         if store.add(db, hold):
-            _ask(db, hold, "authorise", amount.amount_minor, at)
+            if is_free:
+                publish(db, _authorised(hold), at=at)
+            else:
+                _ask(db, hold, "authorise", amount.amount_minor, at)
             return hold
         found = store.of_rental(db, scope, rental_id)
         if found is None:
@@ -235,6 +231,20 @@ def released(hold: Authorisation, at: datetime) -> told.Released:
         amount_minor=hold.held_minor,
         currency=hold.currency,
         at=at,
+    )
+
+
+def _authorised(hold: Authorisation) -> told.Authorised:
+    return told.Authorised(
+        tenant=hold.tenant,
+        city=hold.city,
+        rental_id=hold.rental_id,
+        authorisation_id=hold.id,
+        customer_id=hold.customer_id,
+        amount_minor=hold.held_minor,
+        currency=hold.currency,
+        at=hold.changed_at,
+        capture_before=None,
     )
 
 

@@ -33,7 +33,7 @@ from cloud.payments.holds import (
     settled,
     without_provider,
 )
-from cloud.payments.store import books, tariffs
+from cloud.payments.store import books
 from cloud.payments.store import holds as store
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,8 @@ class Settler:
             if operation is None:
                 return False
             hold = store.find(db, operation.authorisation_id)
-            token = tariffs.token_of(db, hold.method_id)
         try:
-            outcome = self._ask(hold, operation, token)
+            outcome = self._ask(hold, operation)
         except ProviderUnknownError as trouble:
             log.warning("%s of %s is unknown: %s", operation.kind, hold.id, trouble)
             self._put_off(hold, operation)
@@ -104,7 +103,7 @@ class Settler:
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await wake.wait()
 
-    def _ask(self, hold: Authorisation, operation: Operation, token: str) -> Outcome:
+    def _ask(self, hold: Authorisation, operation: Operation) -> Outcome:
         outcome = without_provider(hold, operation)
         if outcome is not None:
             return outcome
@@ -122,7 +121,7 @@ class Settler:
                 currency=operation.currency,
                 reference=str(hold.id),
                 payment=hold.payment,
-                method=token,
+                method=hold.token,
             )
         )
 

@@ -1,17 +1,12 @@
-"""Plans, sellers and cards: what must be there before anybody rides."""
+"""Plans and sellers: what must be there before anybody rides."""
 
 from datetime import datetime
-from uuid import UUID
 
 from cloud.kit.db import Db
-from cloud.kit.ids import new_id
 from cloud.kit.scope import Scope
 from cloud.payments.documents import Seller
-from cloud.payments.holds import Method
 from cloud.payments.model import Plan
 from cloud.payments.store import tariffs as store
-
-_LAST4 = 4
 
 
 class PlanUnknownError(LookupError):
@@ -30,6 +25,11 @@ def set_seller(db: Db, scope: Scope, seller: Seller) -> None:
     """
     with db.transaction():
         store.set_seller(db, scope, seller)
+
+
+def seller(db: Db, scope: Scope) -> Seller | None:
+    """Return the legal seller of a city; None before one was set."""
+    return store.seller(db, scope)
 
 
 def add_plan(db: Db, scope: Scope, plan: Plan, at: datetime) -> None:
@@ -65,37 +65,3 @@ def plan_for(db: Db, scope: Scope, vehicle_type_id: str, at: datetime) -> Plan:
         if vehicle_type_id in plan.vehicle_types:
             return plan
     raise PlanUnknownError(f"no plan of {scope.tenant}/{scope.city} covers {vehicle_type_id!r}")
-
-
-def add_method(
-    db: Db,
-    scope: Scope,
-    *,
-    customer_id: str,
-    provider: str,
-    token: str,
-    last4: str,
-    at: datetime,
-) -> Method:
-    """Keep the provider's token of a customer's card.
-
-    Raises:
-        ValueError: last4 are not four digits.
-    """
-    if len(last4) != _LAST4 or not (last4.isascii() and last4.isdecimal()):
-        raise ValueError("last4 are the last four digits of the card")
-    method = Method(new_id(), customer_id, provider, token, last4)
-    with db.transaction():
-        store.add_method(db, scope, method, at)
-    return method
-
-
-def methods(db: Db, scope: Scope, customer_id: str) -> list[Method]:
-    """Return a customer's cards, the newest first."""
-    return store.methods(db, scope, customer_id)
-
-
-def remove_method(db: Db, scope: Scope, customer_id: str, method_id: UUID, at: datetime) -> bool:
-    """Take a card for no new hold; False when the customer has no such card."""
-    with db.transaction():
-        return store.remove_method(db, scope, customer_id, method_id, at)

@@ -36,19 +36,20 @@ class MarkedRoute:
 
     @property
     def asks(self) -> str:
-        """Its scope; else `everybody`, `signed in` or `nothing`."""
+        """Its scopes; else `everybody`, `signed in` or `nothing`."""
         if len(self.markers) != 1:
             return "nothing"
         (marker,) = self.markers
         if isinstance(marker, Public):
             return "everybody"
-        return marker.scope or "signed in"
+        return " or ".join(f"`{scope}`" for scope in marker.scopes) or "signed in"
 
     def lets_in(self, role: str) -> bool:
         """Tell whether somebody with this role gets in; an empty role is nobody."""
-        if self.asks in SCOPES:
-            return bool(role) and self.asks in ROLES[role]
-        return bool(role) or self.asks == "everybody"
+        if not role or len(self.markers) != 1:
+            return self.asks == "everybody"
+        scopes = self.markers[0].scopes
+        return not scopes or any(scope in ROLES[role] for scope in scopes)
 
 
 def routes_of(app: FastAPI) -> Iterator[MarkedRoute]:
@@ -68,8 +69,7 @@ def render() -> str:
         lines.append(f"| `{scope}` | {allows} |{ticks}")
     lines += ["", "| route | needs |", "| --- | --- |"]
     for route in sorted(routes_of(build(CloudSettings())), key=lambda r: (r.path, r.method)):
-        needed = f"`{route.asks}`" if route.asks in SCOPES else route.asks
-        lines.append(f"| `{route.method} {route.path}` | {needed} |")
+        lines.append(f"| `{route.method} {route.path}` | {route.asks} |")
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 import schemathesis
@@ -16,10 +17,14 @@ from schemathesis.specs.openapi.checks import (
 
 from cloud.app import build
 from cloud.devices import api as devices
+from cloud.identity.api import CUSTOMER_SCOPES, AccessTokens
 from cloud.kit.db import connect
+from cloud.kit.principal import Principal
+from cloud.kit.scope import DEMO
 from cloud.kit.settings import CloudSettings
 from tests.broker import OpenNats
-from tests.cloud.signed_in import bearer
+from tests.cloud.identity.customers_parts import a_known_customer
+from tests.cloud.signed_in import TOKEN_KEY, bearer
 from tests.cloud.test_serve import serving
 
 CHECKS = [
@@ -34,10 +39,21 @@ CHECKS = [
 def address(dsn: str, nats: OpenNats, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(dsn, nats, tmp_path_factory.mktemp("described")) as process:
         with connect(dsn) as db:
-            devices.enrol(db, "demo-001", "jbd_uart", datetime.now(UTC))
+            now = datetime.now(UTC)
+            devices.enrol(db, "demo-001", "jbd_uart", now)
+            a_known_customer(db, str(CUSTOMER.account_id), now)
         yield process.url
 
 
+CUSTOMER = Principal(
+    account_id=UUID(int=4_711),
+    name="a-customer",
+    kind="customer",
+    role="customer",
+    tenant=DEMO.tenant,
+    city=DEMO.city,
+    scopes=CUSTOMER_SCOPES,
+)
 schema = schemathesis.openapi.from_dict(build(CloudSettings()).openapi())
 
 
@@ -45,3 +61,11 @@ schema = schemathesis.openapi.from_dict(build(CloudSettings()).openapi())
 @settings(max_examples=20, deadline=None)
 def test_every_route_keeps_to_its_description(address: str, case: schemathesis.Case[Any]) -> None:
     case.call_and_validate(base_url=address, headers=bearer(), checks=CHECKS)
+
+
+@schema.include(path_regex="^/api/v1/(me|holds|rentals|vehicles$|bays|zones)").parametrize()
+@settings(max_examples=20, deadline=None)
+def test_every_route_of_customers_does_too(address: str, case: schemathesis.Case[Any]) -> None:
+    token = AccessTokens(TOKEN_KEY).issue(CUSTOMER, UUID(int=1), datetime.now(UTC))
+    shown = {"Authorization": f"Bearer {token}"}
+    case.call_and_validate(base_url=address, headers=shown, checks=CHECKS)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from cloud.app import build
 from cloud.fleet.api import Live
-from cloud.identity.api import ROLES, AccessTokens, SignIn
+from cloud.identity.api import ROLES, AccessTokens, SignIn, SignUp, VerificationTokens
 from cloud.kit.clock import SystemClock
 from cloud.kit.db import Pool, open_pool
 from cloud.kit.settings import CloudSettings
@@ -36,6 +36,8 @@ async def app(pool: Pool) -> AsyncIterator[FastAPI]:
     identity = SignIn(pool.connection, clock, AccessTokens(TOKEN_KEY))
     APP.state.pool, APP.state.clock, APP.state.live = pool, clock, Live(pool, clock)
     APP.state.identity, APP.state.authenticate = identity, identity.authenticate
+    tokens = VerificationTokens(TOKEN_KEY)
+    APP.state.sign_up = SignUp(pool.connection, clock, tokens, identity)
     yield APP
     APP.state.live.close()
 

@@ -23,13 +23,27 @@ def by_name(db: Db, name: str) -> Account | None:
         ).fetchone()
 
 
+def by_sign_in_name(db: Db, typed: str) -> Account | None:
+    """Return the account that signs in so: by its user name, or a customer's e-mail address."""
+    with db.cursor(row_factory=class_row(Account)) as cursor:
+        return cursor.execute(
+            sql.SQL(
+                "SELECT {} FROM identity.account WHERE name = %(typed)s OR id ="
+                " (SELECT account_id FROM identity.customer WHERE email = %(typed)s)"
+                " ORDER BY name = %(typed)s DESC LIMIT 1"
+            ).format(_COLUMNS),
+            {"typed": typed},
+        ).fetchone()
+
+
 def every(db: Db, tenant: str | None = None) -> Sequence[Account]:
-    """Return all accounts, of one tenant if told, by name."""
+    """Return staff's and programs' accounts, of one tenant if told, by name."""
     with db.cursor(row_factory=class_row(Account)) as cursor:
         return cursor.execute(
             sql.SQL(
                 "SELECT {} FROM identity.account"
-                " WHERE %(tenant)s::text IS NULL OR tenant = %(tenant)s ORDER BY name"
+                " WHERE kind <> 'customer' AND (%(tenant)s::text IS NULL OR tenant = %(tenant)s)"
+                " ORDER BY name"
             ).format(_COLUMNS),
             {"tenant": tenant},
         ).fetchall()

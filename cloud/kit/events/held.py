@@ -27,10 +27,10 @@ def held(db: Db, limit: int = 100) -> list[HeldJob]:
     """List failed deliveries, the oldest first."""
     rows = db.execute(
         "SELECT job.id, job.entrypoint, event.id, event.type, event.subject, job.updated, "
-        "(SELECT concat_ws(': ', log.traceback->>'exception_type', "
+        "coalesce((SELECT concat_ws(': ', log.traceback->>'exception_type', "
         "   log.traceback->>'exception_message') "
         " FROM pgqueuer.pgqueuer_log AS log WHERE log.job_id = job.id AND log.status = 'failed' "
-        " ORDER BY log.created DESC LIMIT 1) "
+        " ORDER BY log.created DESC LIMIT 1), '') "
         "FROM pgqueuer.pgqueuer AS job "
         "JOIN kit.event AS event ON event.id = convert_from(job.payload, 'UTF8')::uuid "
         "WHERE job.status = 'failed' ORDER BY job.id LIMIT %s",

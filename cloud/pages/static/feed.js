@@ -17,7 +17,7 @@ function read(vehicle) {
     if (name in KEYS) values[KEYS[name]] = value;
   }
   const at = vehicle.last_signal_at === null ? null : Date.parse(vehicle.last_signal_at);
-  return { id: vehicle.id, name: vehicle.name, connected: vehicle.connected, at, values };
+  return { id: vehicle.id, name: vehicle.name, connected: vehicle.connected, at, values, raw: vehicle };
 }
 
 /** Shows whether what is on the page is the present. */
@@ -38,7 +38,8 @@ function createSign() {
 /**
  * Follow the feed for as long as the page lives.
  *
- * @param {(news: {id: string, name: string, connected: boolean, at: number | null, values: object})
+ * @param {(news: {id: string, name: string, connected: boolean, at: number | null, values: object,
+ *   raw: object})
  *   => void} onNews called for each vehicle that changed.
  * @param {string} query e.g. `?vehicle=demo-001` to hear of one vehicle only.
  * @param {{onCommand?: (command: object) => void, onOpen?: () => void}} more called for each

@@ -15,8 +15,8 @@ from cloud.payments.holds import Authorisation, Operation
 CHANNEL = "payments_asked"
 _SELECT = (
     "SELECT id, tenant, city, rental_id, customer_id, method_id, provider, currency, asked_minor,"
-    " held_minor, captured_minor, refunded_minor, state, code, payment, last4, capture_before,"
-    " top_up_failed_at, asked_at, changed_at FROM payments.authorisation"
+    " held_minor, captured_minor, refunded_minor, state, code, payment, last4, token,"
+    " capture_before, top_up_failed_at, asked_at, changed_at FROM payments.authorisation"
 )
 
 
@@ -24,8 +24,8 @@ def add(db: Db, hold: Authorisation) -> bool:
     """Insert an authorisation; False when the rental has a live one."""
     done = db.execute(
         "INSERT INTO payments.authorisation (id, tenant, city, rental_id, customer_id, method_id,"
-        " provider, currency, asked_minor, state, last4, asked_at, changed_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (rental_id)"
+        " provider, currency, asked_minor, state, last4, token, asked_at, changed_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (rental_id)"
         " WHERE state NOT IN ('declined', 'released') DO NOTHING",
         (
             hold.id,
@@ -39,6 +39,7 @@ def add(db: Db, hold: Authorisation) -> bool:
             hold.asked_minor,
             hold.state,
             hold.last4,
+            hold.token,
             hold.asked_at,
             hold.changed_at,
         ),

@@ -1,8 +1,7 @@
-"""Sellers, plans and payment methods."""
+"""Sellers and plans."""
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -10,7 +9,6 @@ from psycopg.types.json import Jsonb
 from cloud.kit.db import Db
 from cloud.kit.scope import Scope
 from cloud.payments.documents import Seller
-from cloud.payments.holds import Method
 
 
 def set_seller(db: Db, scope: Scope, seller: Seller) -> None:
@@ -69,50 +67,3 @@ def plans(db: Db, scope: Scope, at: datetime) -> list[dict[str, Any]]:
         (scope.tenant, scope.city, at),
     ).fetchall()
     return [row[0] for row in rows]
-
-
-def add_method(db: Db, scope: Scope, method: Method, at: datetime) -> None:
-    """Insert a payment method."""
-    db.execute(
-        "INSERT INTO payments.method"
-        " (id, tenant, city, customer_id, provider, token, last4, added_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            method.id,
-            scope.tenant,
-            scope.city,
-            method.customer_id,
-            method.provider,
-            method.token,
-            method.last4,
-            at,
-        ),
-    )
-
-
-def methods(db: Db, scope: Scope, customer_id: str) -> list[Method]:
-    """Return a customer's methods, the newest first."""
-    with db.cursor(row_factory=class_row(Method)) as cursor:
-        return cursor.execute(
-            "SELECT id, customer_id, provider, token, last4 FROM payments.method"
-            " WHERE tenant = %s AND city = %s AND customer_id = %s AND removed_at IS NULL"
-            " ORDER BY added_at DESC, id",
-            (scope.tenant, scope.city, customer_id),
-        ).fetchall()
-
-
-def token_of(db: Db, method_id: UUID) -> str:
-    """Return the provider's token of a method, also of one that was removed since."""
-    row = db.execute("SELECT token FROM payments.method WHERE id = %s", (method_id,)).fetchone()
-    assert row is not None
-    return str(row[0])
-
-
-def remove_method(db: Db, scope: Scope, customer_id: str, method_id: UUID, at: datetime) -> bool:
-    """Forget a method for new holds; False when there is none."""
-    done = db.execute(
-        "UPDATE payments.method SET removed_at = %s WHERE id = %s AND tenant = %s AND city = %s"
-        " AND customer_id = %s AND removed_at IS NULL",
-        (at, method_id, scope.tenant, scope.city, customer_id),
-    )
-    return done.rowcount == 1

@@ -47,6 +47,7 @@ def test_an_enrolled_device_gets_a_vehicle(db: Db) -> None:
         current_a=None,
         temperature_c=None,
         values={},
+        vehicle_type_id="e_scooter",
     )
 
 

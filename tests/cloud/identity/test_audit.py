@@ -182,7 +182,7 @@ DETAILS: tuple[Any, ...] = (
 )
 
 
-@pytest.mark.parametrize("detail", DETAILS, ids=str)
+@pytest.mark.parametrize("detail", DETAILS, ids=["empty", "numbers", "floats", "text", "objects"])
 def test_whatever_is_told_reads_back_as_it_was_hashed(own_dsn: str, detail: Any) -> None:
     with connect(own_dsn) as db:
         audit(db, Actor("a\0\ud800", "system", "demo", "demo"), "x.y", "\0", detail, NOON)

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.identity.model import (
+    CUSTOMER_SCOPES,
     ROLES,
+    STAFF_ROLES,
     USER_LIMIT,
     WINDOW,
     Attempts,
@@ -22,9 +24,16 @@ NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def test_each_role_may_all_that_the_one_below_it_may() -> None:
-    ladder = list(ROLES.values())
+    ladder = list(STAFF_ROLES.values())
     assert all(lower < higher for lower, higher in pairwise(ladder))
-    assert ROLES["admin"] == SCOPES.keys()
+    assert ROLES["admin"] == SCOPES.keys() - CUSTOMER_SCOPES
+
+
+def test_customers_and_staff_have_no_scope_in_common() -> None:
+    """What customers may do they may do with their own; what staff may do is about everybody's."""
+    assert [role for role, may in STAFF_ROLES.items() if may & CUSTOMER_SCOPES] == []
+    assert ROLES["customer"] == CUSTOMER_SCOPES
+    assert not any(scope.endswith(":read") for scope in CUSTOMER_SCOPES)
 
 
 def test_a_viewer_reads_everything_but_the_audit_chain() -> None:
@@ -38,6 +47,7 @@ def test_only_a_supervisor_may_stop_or_slow_a_vehicle_and_be_the_second_person()
         "vehicles:limit",
         "devices:maintain",
         "commands:approve",
+        "rentals:manage",
     }
 
 

@@ -2,28 +2,15 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from cloud.kit.clock import ManualClock
 from cloud.kit.db import Pool, open_pool
-from cloud.kit.migrations import migrate
 from cloud.kit.ports.payment import SandboxPayments
-from cloud.kit.postgres import EmbeddedPostgres
 from cloud.kit.scope import DEMO
 from cloud.payments import api
 from cloud.payments.api import Settler
 from tests.cloud.payments.parts import KEY, NOON, SECRET, SELLER, Sandbox, Till, a_sandbox
-
-
-@pytest.fixture(scope="session")
-def template(postgres: EmbeddedPostgres) -> str:
-    """The name of a migrated database that others are copied from."""
-    name = "template_payments"
-    with psycopg.connect(postgres.dsn_of("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-    migrate(postgres.dsn_of(name), ["payments"])
-    return name
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from cloud.kit.money import Money
 from cloud.kit.ports.payment import SandboxPayments
 from cloud.kit.scope import DEMO
 from cloud.payments import api
-from cloud.payments.api import Document, Facts, Plan, Seller, Settler, Usage
+from cloud.payments.api import Document, Facts, Method, Plan, Seller, Settler, Usage
 from simulator.sandbox_payments.bank import Bank
 from simulator.sandbox_payments.server import build
 from simulator.sandbox_payments.webhooks import Teller
@@ -132,6 +132,11 @@ def a_sandbox(clock: ManualClock, file: Path | None = None) -> Iterator[Sandbox]
         yield Sandbox(server.url, bank, teller)
 
 
+def a_card(token: str = "tok_ok", last4: str = "4242") -> Method:
+    """A card as identity would hand it over."""
+    return Method(uuid4(), "sandbox", token, last4)
+
+
 @dataclass(slots=True)
 class Till:
     """A pool, a provider and hands: everything that money takes."""
@@ -142,40 +147,28 @@ class Till:
     provider: SandboxPayments
     settler: Settler
 
-    def customer(self, token: str = "tok_ok") -> tuple[str, UUID]:
-        """A customer with a card."""
-        customer_id = str(uuid4())
-        with self.pool.connection() as db:
-            method = api.add_method(
-                db,
-                DEMO,
-                customer_id=customer_id,
-                provider="sandbox",
-                token=token,
-                last4="4242",
-                at=self.clock.now(),
-            )
-        return customer_id, method.id
-
-    def authorise(self, token: str = "tok_ok", amount_minor: int = 500) -> UUID:
+    def authorise(
+        self, token: str = "tok_ok", amount_minor: int = 500, customer_id: str | None = None
+    ) -> UUID:
         """Ask for a hold of a new rental; return the rental."""
-        customer_id, method_id = self.customer(token)
         rental_id = uuid4()
         with self.pool.connection() as db:
             api.authorise(
                 db,
                 DEMO,
-                customer_id=customer_id,
+                customer_id=customer_id or str(uuid4()),
                 rental_id=rental_id,
                 amount=Money(amount_minor, "EUR"),
-                method_id=method_id,
+                card=a_card(token),
                 at=self.clock.now(),
             )
         return rental_id
 
-    def authorised(self, token: str = "tok_ok", amount_minor: int = 500) -> UUID:
+    def authorised(
+        self, token: str = "tok_ok", amount_minor: int = 500, customer_id: str | None = None
+    ) -> UUID:
         """Hold for a new rental."""
-        rental_id = self.authorise(token, amount_minor)
+        rental_id = self.authorise(token, amount_minor, customer_id)
         self.settler.settle_due()
         return rental_id
 

@@ -12,13 +12,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cloud.kit.db import Db, Pool
+from cloud.kit.db import Pool
 from cloud.kit.money import Money
 from cloud.kit.scope import DEMO, Scope
 from cloud.payments import api
+from cloud.payments.api import Method
 from cloud.payments.holds import next_hold, retry_after
-from cloud.payments.service import MethodUnknownError, SellerUnknownError
-from tests.cloud.payments.parts import KEY, SECRET, Till, a_plan
+from cloud.payments.service import SellerUnknownError
+from tests.cloud.payments.parts import KEY, SECRET, Till, a_card, a_plan
 
 
 def test_a_hold_is_placed_captured_once_and_booked(till: Till) -> None:
@@ -45,22 +46,13 @@ def test_a_card_without_funds_holds_nothing_and_another_one_can_be_tried(till: T
     assert (hold.state, hold.code) == ("declined", "insufficient_funds")
     assert till.told(rental_id) == ["authorisation_declined"]
     with till.pool.connection() as db:
-        better = api.add_method(
-            db,
-            DEMO,
-            customer_id=hold.customer_id,
-            provider="sandbox",
-            token="tok_ok",
-            last4="1111",
-            at=till.clock.now(),
-        )
         api.authorise(
             db,
             DEMO,
             customer_id=hold.customer_id,
             rental_id=rental_id,
             amount=Money(500, "EUR"),
-            method_id=better.id,
+            card=a_card(last4="1111"),
             at=till.clock.now() + timedelta(seconds=1),
         )
     till.wait(2)
@@ -263,56 +255,61 @@ def test_a_capture_after_a_hold_that_came_to_nothing_is_a_debt(till: Till) -> No
     assert till.told(other) == ["authorisation_declined", "invoice_issued", "capture_failed"]
 
 
-def test_a_hold_needs_a_card_of_the_customer_and_a_seller(till: Till) -> None:
-    customer_id, method_id = till.customer()
-    now = till.clock.now()
+@pytest.mark.parametrize(("minor", "card"), [(-1, a_card()), (500, None)])
+def test_a_hold_is_not_negative_and_on_a_card(till: Till, minor: int, card: Method | None) -> None:
+    def ask(minor: int, card: Method | None) -> None:
+        with till.pool.connection() as db:
+            api.authorise(
+                db,
+                DEMO,
+                customer_id="me",
+                rental_id=uuid4(),
+                amount=Money(minor, "EUR"),
+                card=card,
+                at=till.clock.now(),
+            )
 
-    def ask(db: Db, customer: str, scope: Scope = DEMO, minor: int = 500) -> None:
+    with pytest.raises(ValueError, match="a hold is"):
+        ask(minor, card)
+    ask(500, a_card())
+
+
+def test_a_free_ride_asks_no_provider_and_still_has_a_receipt(till: Till) -> None:
+    rental_id, free = uuid4(), a_plan(price=0, per_min_pricing=[], hold_amount=0, pause_per_min=0)
+    with till.pool.connection() as db:
         api.authorise(
             db,
-            scope,
-            customer_id=customer,
-            rental_id=uuid4(),
-            amount=Money(minor, "EUR"),
-            method_id=method_id,
-            at=now,
+            DEMO,
+            customer_id="me",
+            rental_id=rental_id,
+            amount=Money(0, "EUR"),
+            card=None,
+            at=till.clock.now(),
         )
-
+    assert till.hold(rental_id).state == "authorised"
+    assert till.capture(rental_id, plan=free).total_minor == 0
+    till.settler.settle_due()
+    assert till.hold(rental_id).state == "released"
+    assert till.sandbox.bank.answers == {}
+    assert till.told(rental_id) == ["authorised", "invoice_issued", "released"]
     with till.pool.connection() as db:
-        with pytest.raises(MethodUnknownError):
-            ask(db, "another")
-        with pytest.raises(MethodUnknownError):
-            ask(db, customer_id, Scope("demo", "elsewhere"))
-        with pytest.raises(ValueError, match="more than nothing"):
-            ask(db, customer_id, minor=0)
-        ask(db, customer_id)
-        assert api.remove_method(db, DEMO, customer_id, method_id, now)
-        with pytest.raises(MethodUnknownError):
-            ask(db, customer_id)
+        receipt = api.receipt(db, DEMO, rental_id)
+    assert receipt is not None
+    assert receipt["total"] == {"amount_minor": 0, "currency": "EUR"}
 
 
 def test_without_a_seller_nothing_is_held(till: Till) -> None:
     elsewhere = Scope("demo", "elsewhere")
-    with till.pool.connection() as db:
-        card = api.add_method(
+    with till.pool.connection() as db, pytest.raises(SellerUnknownError):
+        api.authorise(
             db,
             elsewhere,
             customer_id="me",
-            provider="sandbox",
-            token="tok_ok",
-            last4="4242",
+            rental_id=uuid4(),
+            amount=Money(500, "EUR"),
+            card=a_card(),
             at=till.clock.now(),
         )
-        with pytest.raises(SellerUnknownError):
-            api.authorise(
-                db,
-                elsewhere,
-                customer_id="me",
-                rental_id=uuid4(),
-                amount=Money(500, "EUR"),
-                method_id=card.id,
-                at=till.clock.now(),
-            )
 
 
 def test_another_city_sees_no_hold(till: Till) -> None:

@@ -32,14 +32,3 @@ def test_a_vehicle_type_without_a_plan_has_no_price(db: Db) -> None:
         api.plan_for(db, DEMO, "car", NOON)
     with pytest.raises(PlanUnknownError):
         api.plan_for(db, Scope("demo", "elsewhere"), "scooter", NOON)
-
-
-def test_a_card_is_kept_by_token_and_last_four_digits(db: Db) -> None:
-    asked = {"customer_id": "me", "provider": "sandbox", "token": "tok_ok", "at": NOON}
-    kept = api.add_method(db, DEMO, last4="4242", **asked)  # type: ignore[arg-type]
-    assert api.methods(db, DEMO, "me") == [kept]
-    with pytest.raises(ValueError, match="four digits"):
-        api.add_method(db, DEMO, last4="4242424242424242", **asked)  # type: ignore[arg-type]
-    assert not api.remove_method(db, DEMO, "another", kept.id, NOON)
-    assert api.remove_method(db, DEMO, "me", kept.id, NOON)
-    assert api.methods(db, DEMO, "me") == []

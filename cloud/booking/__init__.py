@@ -1,0 +1,1 @@
+"""One calendar a vehicle: holds, rentals and what crews do; the rental's timeline; search."""

@@ -1,0 +1,197 @@
+"""Booking's ports on the contexts below it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from cloud.booking.model import Place, RideTimes
+from cloud.booking.ports import Facts, Fee, NotAskedError, NotPayableError, Parts, Quote
+from cloud.devices import api as devices
+from cloud.devices.api import CommandRefusedError, Limits, Wish
+from cloud.identity import api as identity
+from cloud.kit.clock import Clock
+from cloud.kit.db import Db
+from cloud.kit.money import Money
+from cloud.kit.principal import Principal
+from cloud.kit.scope import Scope
+from cloud.payments import api as payments
+from cloud.payments.api import Line, Plan, PriceSnapshot, SellerUnknownError, Usage
+
+
+class DeviceVehicles:
+    """Asks through devices' commands, in the rider's name: limits count for each rider alone."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits
+
+    def ask(
+        self,
+        db: Db,
+        scope: Scope,
+        *,
+        customer_id: str,
+        vehicle_id: str,
+        device_id: str,
+        kind: Literal["lock", "unlock"],
+        reason: str,
+        at: datetime,
+    ) -> UUID:
+        """Ask for a command; raises NotAskedError."""
+        who = Principal(
+            account_id=UUID(customer_id),
+            name="rider",
+            kind="service",
+            role="",
+            tenant=scope.tenant,
+            city=scope.city,
+            scopes=frozenset({f"vehicles:{kind}"}),
+        )
+        wish = Wish(device_id, vehicle_id, kind, {}, reason)
+        try:
+            return devices.request_command(db, who, wish, at, self._limits).id
+        except CommandRefusedError as refused:
+            raise NotAskedError(str(refused)) from None
+
+
+class LedgerPayments:
+    """Holds and captures through payments' rows; receipts are in the rider's zone and language.
+
+    `time_zone` is that of riders whom identity does not know.
+    """
+
+    def __init__(self, time_zone: str = "Europe/Berlin") -> None:
+        self._time_zone = time_zone
+
+    def quote(self, db: Db, scope: Scope, vehicle_type: str, at: datetime) -> Quote | None:
+        """Freeze the plan of a type; None without one."""
+        try:
+            plan = payments.plan_for(db, scope, vehicle_type, at)
+        except payments.PlanUnknownError:
+            return None
+        opening = payments.ride_amount(plan, 0)
+        first_minute = payments.ride_amount(plan, 1)
+        return Quote(
+            plan=plan.named(),
+            unlock=opening,
+            per_minute=first_minute - opening,
+            pause_per_minute=Money(plan.pause_per_min_minor, plan.currency),
+            # What costs something is held for: a plan that names no sum holds its first minute.
+            hold=plan.hold if plan.hold_amount_minor else first_minute,
+            frozen=payments.snapshot(plan, at).as_json(),
+        )
+
+    def price(self, quote: Quote, used: RideTimes) -> Money:
+        """Return what a ride comes to, with tax."""
+        return payments.total(payments.meter(PriceSnapshot.from_json(quote.frozen), _usage(used)))
+
+    def authorise(
+        self,
+        db: Db,
+        scope: Scope,
+        *,
+        customer_id: str,
+        rental_id: UUID,
+        amount: Money,
+        method_id: str,
+        at: datetime,
+    ) -> None:
+        """Ask for the hold; raises NotPayableError."""
+        try:
+            payments.authorise(
+                db,
+                scope,
+                customer_id=customer_id,
+                rental_id=rental_id,
+                amount=amount,
+                card=_card(db, scope, customer_id, method_id) if amount.amount_minor else None,
+                at=at,
+            )
+        except SellerUnknownError as why:
+            raise NotPayableError(f"{str(why)[:1].upper()}{str(why)[1:]}") from None
+
+    def top_up(
+        self, db: Db, scope: Scope, *, rental_id: UUID, quote: Quote, cost: Money, at: datetime
+    ) -> None:
+        """Ask to hold more, by steps of the plan's hold."""
+        hold = payments.authorisation(db, scope, rental_id)
+        if hold is None or hold.state != "authorised":
+            return
+        to = payments.next_hold(hold.held, cost, quote.hold)
+        if to is not None:
+            payments.top_up(db, scope, rental_id, to, at)
+
+    def release(self, db: Db, scope: Scope, rental_id: UUID, at: datetime) -> None:
+        """Let the hold go, or the one that may still come."""
+        payments.release(db, scope, rental_id, at)
+
+    def capture(
+        self,
+        db: Db,
+        scope: Scope,
+        *,
+        rental_id: UUID,
+        quote: Quote,
+        used: RideTimes,
+        facts: Facts,
+        at: datetime,
+        fees: Sequence[Fee] = (),
+    ) -> None:
+        """Issue the invoice and ask for its money, once."""
+        price = PriceSnapshot.from_json(quote.frozen)
+        rider = identity.customer(db, scope, facts.customer_id)
+        charged = tuple(_fee_line(price.plan, fee) for fee in fees)
+        payments.capture_once(
+            db,
+            scope,
+            rental_id=rental_id,
+            lines=payments.meter(price, _usage(used)) + charged,
+            price=price,
+            facts=payments.Facts(
+                customer_name=facts.customer_id if rider is None else rider.name,
+                vehicle_type=facts.vehicle_type,
+                vehicle_number=facts.vehicle_name,
+                started_at=facts.started_at,
+                ended_at=facts.ended_at,
+                time_zone=self._time_zone if rider is None else rider.time_zone,
+                start_place=_shown(facts.start),
+                end_place=_shown(facts.end),
+                language="en" if rider is None else rider.language,
+            ),
+            at=at,
+        )
+
+
+def real_parts(clock: Clock, limits: Limits | None = None) -> Parts:
+    """Return what a process books with."""
+    return Parts(LedgerPayments(), DeviceVehicles(limits), clock=clock)
+
+
+def _fee_line(plan: Plan, fee: Fee) -> Line:
+    """Return the line of a fee; what the rider was told has the tax inside, whatever the plan."""
+    told = payments.line(
+        replace(plan, is_taxable=False),
+        "fee",
+        fee.amount.amount_minor,
+        reason=fee.reason,
+        link=fee.link,
+    )
+    return replace(told, amount_minor=told.net_minor) if plan.is_taxable else told
+
+
+def _usage(used: RideTimes) -> Usage:
+    return Usage(used.ride_s, used.pause_s, used.outage_s, cancelled=used.called_off)
+
+
+def _card(db: Db, scope: Scope, customer_id: str, method_id: str) -> payments.Method:
+    found = identity.payment_method(db, scope, customer_id, method_id)
+    if found is None:
+        raise NotPayableError(
+            "Add a payment method at POST /api/v1/me/payment-methods, or name one of this account's"
+        )
+    return payments.Method(found.id, found.provider, found.token, found.last4)
+
+
+def _shown(place: Place | None) -> str:
+    return "unknown" if place is None else f"{place.lat:.5f}, {place.lon:.5f}"

@@ -1,0 +1,207 @@
+"""What booking needs of the contexts below it, and the parts that a process gives it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from cloud.booking.model import HOLD_MINUTES, Place, RideTimes
+from cloud.kit.clock import Clock, SystemClock
+from cloud.kit.db import Db
+from cloud.kit.money import Money
+from cloud.kit.scope import Scope
+
+
+class NotPayableError(Exception):
+    """Nobody can be asked for the money; the text says why and what to do."""
+
+
+class NotAskedError(Exception):
+    """A vehicle cannot be asked now; the text says why in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The price of riding a vehicle type, frozen.
+
+    Attributes:
+        plan: name of the plan.
+        unlock: charged once.
+        per_minute: of the first minutes.
+        pause_per_minute: of a pause.
+        hold: what is held on the card at unlock.
+        frozen: the payments snapshot; what is metered by.
+    """
+
+    plan: str
+    unlock: Money
+    per_minute: Money
+    pause_per_minute: Money
+    hold: Money
+    frozen: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a hold keeps."""
+        return {
+            "plan": self.plan,
+            "currency": self.hold.currency,
+            "unlock_minor": self.unlock.amount_minor,
+            "per_minute_minor": self.per_minute.amount_minor,
+            "pause_per_minute_minor": self.pause_per_minute.amount_minor,
+            "hold_minor": self.hold.amount_minor,
+            "frozen": dict(self.frozen),
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Quote":
+        """Read what `as_json` wrote."""
+
+        def money(name: str) -> Money:
+            return Money(kept[f"{name}_minor"], kept["currency"])
+
+        return cls(
+            plan=kept["plan"],
+            unlock=money("unlock"),
+            per_minute=money("per_minute"),
+            pause_per_minute=money("pause_per_minute"),
+            hold=money("hold"),
+            frozen=kept["frozen"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a receipt says of a rental beside its lines."""
+
+    customer_id: str
+    vehicle_name: str
+    vehicle_type: str
+    started_at: datetime
+    ended_at: datetime
+    start: Place | None
+    end: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """Something to pay beside the ride: how much, with tax; why; where to read more."""
+
+    amount: Money
+    reason: str
+    link: str = ""
+
+
+class Payments(Protocol):
+    """Moves money, decides nothing. Everything is a row in the caller's transaction."""
+
+    def quote(self, db: Db, scope: Scope, vehicle_type: str, at: datetime) -> Quote | None:
+        """Return what riding a type costs at a time; None when nobody priced it."""
+        ...
+
+    def price(self, quote: Quote, used: RideTimes) -> Money:
+        """Return what a ride comes to by its quote, with tax. Pure."""
+        ...
+
+    def authorise(
+        self,
+        db: Db,
+        scope: Scope,
+        *,
+        customer_id: str,
+        rental_id: UUID,
+        amount: Money,
+        method_id: str,
+        at: datetime,
+    ) -> None:
+        """Ask for a hold on the card; an event tells how it went. Raises NotPayableError."""
+        ...
+
+    def top_up(
+        self, db: Db, scope: Scope, *, rental_id: UUID, quote: Quote, cost: Money, at: datetime
+    ) -> None:
+        """Ask to hold more where `cost` comes near what is held; an event tells how it went."""
+        ...
+
+    def release(self, db: Db, scope: Scope, rental_id: UUID, at: datetime) -> None:
+        """Give back what is held, or will be: also an answer that is still to come."""
+        ...
+
+    def capture(
+        self,
+        db: Db,
+        scope: Scope,
+        *,
+        rental_id: UUID,
+        quote: Quote,
+        used: RideTimes,
+        facts: Facts,
+        at: datetime,
+        fees: Sequence[Fee] = (),
+    ) -> None:
+        """Charge what the quote makes of the ride, and fees, once however often it is called."""
+        ...
+
+
+class Vehicles(Protocol):
+    """Asks vehicles to lock and unlock; an event tells how it went."""
+
+    def ask(
+        self,
+        db: Db,
+        scope: Scope,
+        *,
+        customer_id: str,
+        vehicle_id: str,
+        device_id: str,
+        kind: Literal["lock", "unlock"],
+        reason: str,
+        at: datetime,
+    ) -> UUID:
+        """Ask, in the caller's transaction; return the command's id. Raises NotAskedError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a tenant may set.
+
+    Attributes:
+        hold_minutes: the longest hold.
+        turnaround: by vehicle type, time between two users.
+        open_ended: types whose rentals last until they end.
+        longest: by which others are to be back.
+        pay_within: an authorisation that takes longer is given up.
+        unlock_within: likewise an unlock; longer than a command is good for.
+        lock_again_after: a lock that failed is asked for again after this.
+        lock_attempts: so often.
+    """
+
+    hold_minutes: int = HOLD_MINUTES
+    turnaround: Mapping[str, timedelta] = field(
+        default_factory=lambda: {"car": timedelta(minutes=15), "van": timedelta(minutes=15)}
+    )
+    open_ended: frozenset[str] = frozenset({"scooter", "moped", "bike", "cargo_bike"})
+    longest: timedelta = timedelta(hours=24)
+    pay_within: timedelta = timedelta(seconds=60)
+    unlock_within: timedelta = timedelta(seconds=45)
+    lock_again_after: timedelta = timedelta(seconds=10)
+    lock_attempts: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What booking works with: the contexts below, the tenant's policy, the time."""
+
+    payments: Payments
+    vehicles: Vehicles
+    policy: Policy = field(default_factory=Policy)
+    clock: Clock = field(default_factory=SystemClock)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Who holds and rides: an account's id as text, in a tenant and city."""
+
+    scope: Scope
+    id: str

@@ -1,0 +1,205 @@
+"""What a rental does when others answer: money, vehicle, time. Idempotent, in any order."""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from cloud.booking import model, securing, service, timing
+from cloud.booking.model import Entry, EntryKind, Step
+from cloud.booking.ports import NotAskedError, Parts
+from cloud.booking.store import rentals, search
+from cloud.booking.store.rentals import Asked, Rental
+from cloud.events.booking import RentalPaused, RentalResumed, RentalStarted, RentalUnlocking
+from cloud.kit.db import Db
+from cloud.kit.events import publish
+
+_LOCKS = frozenset({"pause", "end"})
+_NOTED: dict[tuple[str, Step], EntryKind] = {
+    ("unlock", "unlock_done"): "unlocked",
+    ("resume", "unlock_done"): "resumed",
+    ("resume", "unlock_failed"): "resume_failed",
+    ("pause", "lock_done"): "paused",
+    ("pause", "lock_failed"): "pause_failed",
+    ("end", "lock_done"): "locked",
+}
+
+
+def authorised(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
+    """The money is there: ask the vehicle to unlock. Money that comes too late goes back."""
+    with db.transaction():
+        rental = rentals.find(db, rental_id, lock=True)
+        if rental is None:
+            return
+        if rental.state == "cancelled":
+            parts.payments.release(db, rental.scope, rental.id, at)
+            return
+        state = model.after(rental.state, "authorised")
+        if state is None:
+            return
+        rentals.note(db, rental, [Entry("authorised", at)], at)
+        now = parts.clock.now()
+        try:
+            command_id = securing.ask(db, parts, rental, "unlock", now)
+        except NotAskedError as why:
+            rentals.note(db, rental, [Entry("lock_failed", now, detail=str(why))], now)
+            service.cancel(db, parts, rental, "not_unlocked", now)
+            return
+        deadline = now + parts.policy.unlock_within
+        rental = replace(rental, state=state, command_id=command_id, deadline=deadline)
+        rentals.note(db, rental, [Entry("unlock_asked", now)], now)
+        rentals.save(db, rental)
+        told = RentalUnlocking(**service.about(rental), hold_id=rental.calendar_id, at=now)
+        publish(db, told, at=now)
+        timing.give_up_at(db, rental, now)
+
+
+def not_authorised(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
+    """The money was declined: no unlock."""
+    with db.transaction():
+        rental = rentals.find(db, rental_id, lock=True)
+        if rental is not None and model.after(rental.state, "not_authorised") is not None:
+            service.cancel(db, parts, rental, "payment_declined", at)
+
+
+def top_up(db: Db, rental_id: UUID, *, failed: bool) -> None:
+    """More was held on the card, or could not be: a moving vehicle goes on either way."""
+    with db.transaction():
+        rental = rentals.find(db, rental_id, lock=True)
+        if rental is not None and rental.state not in model.FINAL:
+            rentals.save(db, replace(rental, is_unpaid=failed))
+
+
+def gives_up(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
+    """A step's deadline may have come: what has not been answered by then is given up."""
+    with db.transaction():
+        rental = rentals.find(db, rental_id, lock=True)
+        if rental is None or rental.deadline is None or rental.deadline > at:
+            return
+        if rental.state == "authorising":
+            service.cancel(db, parts, rental, "payment_unanswered", at)
+        elif rental.state == "unlocking":
+            service.cancel(db, parts, rental, "unlock_unanswered", at)
+        elif rental.state in ("pausing", "resuming"):
+            step: Step = "lock_failed" if rental.state == "pausing" else "unlock_failed"
+            purpose = "pause" if rental.state == "pausing" else "resume"
+            _advance(db, rental, step, purpose, at, at, "no answer")
+
+
+def command_ended(
+    db: Db, parts: Parts, command_id: UUID, state: str, reason: str, ended_at: datetime
+) -> None:
+    """A vehicle answered, or nobody did in time; `ended_at` is the edge's time if it was it.
+
+    Only the newest command of a rental moves it. An unlock that was done for nobody is undone.
+    """
+    with db.transaction():
+        asked = rentals.command(db, command_id)
+        if asked is None:
+            return
+        rental = rentals.find(db, asked.rental_id, lock=True)
+        if rental is None:
+            return
+        rentals.end_command(db, asked.id, state, ended_at)
+        now = parts.clock.now()
+        if asked.purpose == "secure":
+            _after_securing(db, parts, rental, asked, state, now)
+        elif asked.purpose in _LOCKS:
+            _after_lock(db, parts, rental, asked, state, reason, ended_at, now)
+        else:
+            _after_unlock(db, parts, rental, asked, state, reason, ended_at, now)
+
+
+def _after_securing(
+    db: Db, parts: Parts, rental: Rental, asked: Asked, state: str, now: datetime
+) -> None:
+    if state == "done":
+        securing.secured(db, rental, now)
+    else:
+        securing.not_locked(db, parts, rental, asked, now)
+
+
+def _after_lock(
+    db: Db,
+    parts: Parts,
+    rental: Rental,
+    asked: Asked,
+    state: str,
+    reason: str,
+    ended_at: datetime,
+    now: datetime,
+) -> None:
+    if asked.id != rental.command_id:
+        return
+    step: Step = "lock_done" if state == "done" else "lock_failed"
+    if asked.purpose == "pause":
+        _advance(db, rental, step, "pause", ended_at, now, reason)
+    elif step == "lock_failed":
+        if rental.state in ("ending", "accepted"):
+            rentals.note(db, rental, [Entry("lock_failed", ended_at, detail=reason)], now)
+            securing.not_locked(db, parts, rental, asked, now)
+    else:
+        moved = _advance(db, rental, step, "end", ended_at, now, reason)
+        if moved is not None and moved.state == "ended":
+            service.finish(db, moved, now)
+
+
+def _after_unlock(
+    db: Db,
+    parts: Parts,
+    rental: Rental,
+    asked: Asked,
+    state: str,
+    reason: str,
+    ended_at: datetime,
+    now: datetime,
+) -> None:
+    step: Step = "unlock_done" if state == "done" else "unlock_failed"
+    is_newest = asked.id == rental.command_id
+    if is_newest and step == "unlock_failed" and rental.state == "unlocking":
+        why = f"{state} {reason}".strip()
+        rentals.note(db, rental, [Entry("lock_failed", ended_at, detail=why)], now)
+        rental = service.cancel(db, parts, rental, "not_unlocked", now)
+    elif is_newest and _advance(db, rental, step, asked.purpose, ended_at, now, reason) is not None:
+        return
+    # Where an unlock failed the latch may have moved all the same.
+    if state in ("done", "failed") and rental.state not in model.METERED:
+        if rental.state in ("ending", "accepted"):
+            securing.lock_for_the_end(db, parts, rental, now)
+        else:
+            securing.secure(db, parts, rental, now)
+
+
+def _advance(
+    db: Db,
+    rental: Rental,
+    step: Step,
+    purpose: str,
+    at: datetime,
+    now: datetime,
+    detail: str,
+) -> Rental | None:
+    """Move a rental and tell it; None when the step may not happen now."""
+    state = model.after(rental.state, step)
+    if state is None:
+        return None
+    place = None
+    if purpose in ("unlock", "end"):
+        vehicle = search.find(db, rental.scope, rental.vehicle_id)
+        place = None if vehicle is None else vehicle.place
+    kind = _NOTED[purpose, step]
+    rentals.note(db, rental, [Entry(kind, at, place=place, detail=detail)], now)
+    rental = replace(rental, state=state, deadline=None)
+    if kind == "unlocked":
+        rental = replace(rental, started_at=at)
+    rentals.save(db, rental)
+    told = _TOLD.get(kind)
+    if told is not None:
+        publish(db, told(**service.about(rental), at=at), at=now)
+    return rental
+
+
+_TOLD: dict[EntryKind, type[RentalStarted | RentalPaused | RentalResumed]] = {
+    "unlocked": RentalStarted,
+    "paused": RentalPaused,
+    "resumed": RentalResumed,
+}

@@ -1,0 +1,1 @@
+"""All of booking's SQL."""

@@ -1,0 +1,476 @@
+"""The words of the customer's pages in the languages there are. Pure.
+
+A word is asked for by its key; placeholders are those of `str.format`.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from cloud.kit.money import Money
+from cloud.payments.api import to_decimal
+
+LANGUAGES = ("en", "de")
+"""What the pages speak; anything else is answered in the first one."""
+WALK_M_PER_S = 1.3
+DETOUR = 1.3
+"""Streets are longer than the straight line, by about so much."""
+
+_SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
+
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "skip": ("Skip to content", "Zum Inhalt"),
+    "main_nav": ("Main", "Hauptmenü"),
+    "nav_map": ("Find", "Finden"),
+    "nav_rides": ("Rides", "Fahrten"),
+    "nav_card": ("Payment", "Zahlung"),
+    "language": ("Language", "Sprache"),
+    "sign_out": ("Sign out", "Abmelden"),
+    "sign_in": ("Sign in", "Anmelden"),
+    "no_answer": (
+        "The cloud did not answer. Look at your network and try again.",
+        "Die Cloud antwortet nicht. Prüfen Sie Ihr Netz und versuchen Sie es noch einmal.",
+    ),
+    "wait": ("One moment…", "Einen Moment…"),
+    # ---- sign-up
+    "sign_up": ("Sign up", "Registrieren"),
+    "sign_up_lead": (
+        "An account takes a minute. You pay only for what you ride.",
+        "Ein Konto dauert eine Minute. Sie zahlen nur, was Sie fahren.",
+    ),
+    "name": ("Name, as on the receipt", "Name, wie auf der Rechnung"),
+    "email": ("E-mail address", "E-Mail-Adresse"),
+    "password": ("Password", "Passwort"),
+    "password_hint": ("At least {least} characters", "Mindestens {least} Zeichen"),
+    "agree": ("I agree: {title}", "Ich stimme zu: {title}"),
+    "optional": ("optional", "freiwillig"),
+    "have_account": ("I have an account", "Ich habe schon ein Konto"),
+    "no_account": ("New here? Sign up to ride", "Neu hier? Zum Fahren registrieren"),
+    "mail_sent": ("Look into your mailbox", "Sehen Sie in Ihr Postfach"),
+    "mail_sent_lead": (
+        "We sent you a link. It is good for 24 hours.",
+        "Wir haben Ihnen einen Link geschickt. Er gilt 24 Stunden.",
+    ),
+    "mail_demo": (
+        "This cloud has no mail server: the mail lies in its outbox.",
+        "Diese Cloud hat keinen Mailserver: Die Mail liegt in ihrem Postausgang.",
+    ),
+    "open_outbox": ("Open the outbox", "Postausgang öffnen"),
+    "outbox": ("Outbox of this demo", "Postausgang dieser Demo"),
+    "outbox_lead": (
+        "Mail that would be sent, the newest first. Only this machine itself sees this page.",
+        "Mails, die verschickt würden, die neuesten zuerst. Nur dieser Rechner sieht diese Seite.",
+    ),
+    "outbox_empty": ("No mail yet.", "Noch keine Mail."),
+    "to": ("To", "An"),
+    "verify": ("Confirm your address", "Adresse bestätigen"),
+    "verify_lead": (
+        "Confirm that the e-mail address is yours. Then sign in with your password.",
+        "Bestätigen Sie, dass die E-Mail-Adresse Ihnen gehört. Danach melden Sie sich an.",
+    ),
+    "verify_button": ("Confirm", "Bestätigen"),
+    "verify_nothing": (
+        "This address has no link in it. Open the link of the mail, whole.",
+        "In dieser Adresse fehlt der Link. Öffnen Sie den Link aus der Mail, ganz.",
+    ),
+    "verified": (
+        "Your address is confirmed. Sign in to ride.",
+        "Ihre Adresse ist bestätigt. Melden Sie sich zum Fahren an.",
+    ),
+    # ---- signing in
+    "user_name": ("User name or e-mail address", "Benutzername oder E-Mail-Adresse"),
+    "password_word": ("Password", "Passwort"),
+    "lost_account": (
+        "Staff without an account, or with a lost password: an administrator helps.",
+        "Personal ohne Konto oder Passwort: Die Verwaltung hilft.",
+    ),
+    "signed_out": ("You are signed out.", "Sie sind abgemeldet."),
+    "form_old": (
+        "This form was open too long, or cookies are blocked. Please try again.",
+        "Das Formular war zu lange offen, oder Cookies sind gesperrt. Bitte noch einmal.",
+    ),
+    "enter_both": (
+        "Enter your user name and your password.",
+        "Geben Sie Benutzername und Passwort ein.",
+    ),
+    "no_match": (
+        "User name and password do not match. Check both and try again.",
+        "Benutzername und Passwort passen nicht zusammen. Prüfen Sie beides.",
+    ),
+    "locked_1": (
+        (
+            "Too many wrong passwords. Try again in a minute, or ask an administrator to unlock the"
+            " account."
+        ),
+        "Zu viele falsche Passwörter. Versuchen Sie es in einer Minute wieder.",
+    ),
+    "locked_n": (
+        (
+            "Too many wrong passwords. Try again in {minutes} minutes, or ask an administrator to"
+            " unlock the account."
+        ),
+        "Zu viele falsche Passwörter. Versuchen Sie es in {minutes} Minuten wieder.",
+    ),
+    "busy": (
+        "Many people sign in just now. Try again in a second.",
+        "Gerade melden sich viele an. Versuchen Sie es gleich noch einmal.",
+    ),
+    # ---- payment
+    "card": ("Payment", "Zahlung"),
+    "cards_none": (
+        "No card yet. Add one to ride.",
+        "Noch keine Karte. Zum Fahren eine hinzufügen.",
+    ),
+    "card_line": ("{brand} ending in {last4}", "{brand}, endet auf {last4}"),
+    "card_default": ("pays your rides", "zahlt Ihre Fahrten"),
+    "card_remove": ("Remove", "Entfernen"),
+    "card_add": ("Add a card", "Karte hinzufügen"),
+    "card_sandbox": (
+        "This cloud pays with a sandbox: no real card, no real money. Choose how it behaves.",
+        (
+            "Diese Cloud zahlt im Sandkasten: keine echte Karte, kein echtes Geld. Wählen Sie, wie "
+            "die Karte sich verhält."
+        ),
+    ),
+    "card_behaves": ("Test card", "Testkarte"),
+    "tok_ok": ("pays", "zahlt"),
+    "tok_declined": ("is declined", "wird abgelehnt"),
+    "tok_insufficient": ("has no funds", "ist nicht gedeckt"),
+    "tok_no_top_up": ("pays once and no more", "zahlt einmal und nicht mehr"),
+    "card_no_provider": (
+        "No payment provider is set up here, so nobody can ride yet.",
+        "Hier ist kein Zahlungsanbieter eingerichtet, deshalb kann noch niemand fahren.",
+    ),
+    # ---- find
+    "find": ("Find a vehicle", "Fahrzeug finden"),
+    "map": ("Map", "Karte"),
+    "map_label": (
+        "Map of free vehicles and bays. The list below says the same.",
+        "Karte freier Fahrzeuge und Parkflächen. Die Liste darunter sagt dasselbe.",
+    ),
+    "zoom_in": ("Zoom in", "Näher"),
+    "zoom_out": ("Zoom out", "Weiter weg"),
+    "locate": ("Use my position", "Mein Standort"),
+    "locate_failed": (
+        "Your position is not known. Allow it in the browser, or move the map.",
+        (
+            "Ihr Standort ist nicht bekannt. Erlauben Sie ihn im Browser oder verschieben Sie die "
+            "Karte."
+        ),
+    ),
+    "around_you": ("around you", "in Ihrer Nähe"),
+    "search_here": ("Search here", "Hier suchen"),
+    "free": ("Free vehicles", "Freie Fahrzeuge"),
+    "free_none": (
+        "No vehicle is free within {radius_m} m. Move the map and search there.",
+        (
+            "Im Umkreis von {radius_m} m ist nichts frei. Verschieben Sie die Karte und suchen Sie "
+            "dort."
+        ),
+    ),
+    "walk": ("about {minutes} min walk", "etwa {minutes} Min zu Fuß"),
+    "walk_short": ("{minutes} min", "{minutes} Min"),
+    "walk_from": (
+        "Walking times are estimates: the straight line and 30 %, at 1.3 m/s.",
+        "Gehzeiten sind geschätzt: Luftlinie und 30 %, mit 1,3 m/s.",
+    ),
+    "charge": ("{percent} % charge", "{percent} % geladen"),
+    "charge_unknown": ("charge unknown", "Ladung unbekannt"),
+    "per_min_short": ("{price}/min", "{price}/Min"),
+    "price_full": (
+        "{unlock} to unlock, then {per_minute} a minute",
+        "{unlock} Entsperren, dann {per_minute} je Minute",
+    ),
+    "price_none": ("no price", "kein Preis"),
+    "hold": ("Hold for 15 minutes", "15 Minuten reservieren"),
+    "kind_scooter": ("Scooter", "Roller"),
+    "kind_bike": ("Bike", "Rad"),
+    "kind_car": ("Car", "Auto"),
+    "kind_van": ("Van", "Transporter"),
+    "bays": ("Bays near by", "Parkflächen in der Nähe"),
+    "bay_free": ("{free} of {capacity} places free", "{free} von {capacity} Plätzen frei"),
+    "you_hold": ("You hold a vehicle.", "Sie haben ein Fahrzeug reserviert."),
+    "to_hold": ("Go to it", "Dorthin"),
+    "you_ride": ("You have a ride.", "Sie haben eine Fahrt."),
+    "to_ride": ("Go to your ride", "Zur Fahrt"),
+    "add_card_first": (
+        "Add a card before you ride.",
+        "Fügen Sie vor der Fahrt eine Karte hinzu.",
+    ),
+    # ---- hold
+    "held": ("{name} is yours", "{name} gehört Ihnen"),
+    "held_until": ("Held for", "Reserviert noch"),
+    "held_over": (
+        "The hold has ended. Hold a vehicle again.",
+        "Die Reservierung ist abgelaufen. Reservieren Sie noch einmal.",
+    ),
+    "find_again": ("Find a vehicle", "Fahrzeug finden"),
+    "unlock": ("Unlock", "Entsperren"),
+    "unlock_lead": (
+        "{hold} are held on your card while you ride; you pay what it comes to.",
+        "Während der Fahrt sind {hold} auf Ihrer Karte vorgemerkt; Sie zahlen, was es kostet.",
+    ),
+    "let_go": ("Let it go", "Freigeben"),
+    # ---- ride
+    "ride_of": ("Ride with {name}", "Fahrt mit {name}"),
+    "unlocking": ("Unlocking", "Wird entsperrt"),
+    "step_money": ("Money is held on the card", "Der Betrag ist vorgemerkt"),
+    "step_asked": ("The vehicle is asked to unlock", "Das Fahrzeug soll entsperren"),
+    "step_open": ("The vehicle is unlocked", "Das Fahrzeug ist entsperrt"),
+    "step_done": ("done", "erledigt"),
+    "step_now": ("in progress", "läuft"),
+    "step_later": ("to come", "folgt"),
+    "call_off": ("Cancel, free of charge", "Kostenlos abbrechen"),
+    "offline_wait": (
+        (
+            "The vehicle has no connection just now. It unlocks as soon as it hears us, else "
+            "nothing is charged."
+        ),
+        (
+            "Das Fahrzeug hat gerade keine Verbindung. Es entsperrt, sobald es uns hört, sonst "
+            "kostet es nichts."
+        ),
+    ),
+    "riding": ("Riding", "Unterwegs"),
+    "pausing": ("Locking for a pause", "Wird für die Pause gesperrt"),
+    "paused": ("Paused", "Pause"),
+    "resuming": ("Unlocking again", "Wird wieder entsperrt"),
+    "time": ("Time", "Zeit"),
+    "so_far": ("So far, with tax", "Bisher, mit Steuer"),
+    "pause": ("Pause", "Pause machen"),
+    "resume": ("Go on", "Weiterfahren"),
+    "pause_price": ("{price} a minute", "{price} je Minute"),
+    "return": ("Return the vehicle", "Fahrzeug zurückgeben"),
+    "can_end": ("Can I end here?", "Kann ich hier beenden?"),
+    "can_end_yes": ("Yes: you are in {bay}.", "Ja: Sie sind in {bay}."),
+    "can_end_yes_free": ("Yes, the ride may end here.", "Ja, die Fahrt darf hier enden."),
+    "can_end_full": ("{bay} is full.", "{bay} ist voll."),
+    "can_end_no": ("Not here without a fee: {price}.", "Hier nur gegen Gebühr: {price}."),
+    "can_end_review": (
+        "Yes, but a person will look at it; that costs nothing.",
+        "Ja, aber ein Mensch sieht es sich an; das kostet nichts.",
+    ),
+    "needs_photo": ("A photo is still needed.", "Es fehlt noch ein Foto."),
+    "nearest": (
+        "Nearest free bay: {bay}, {distance_m} m",
+        "Nächste freie Fläche: {bay}, {distance_m} m",
+    ),
+    "photo": ("Photo of the parked vehicle", "Foto des geparkten Fahrzeugs"),
+    "photo_hint": (
+        "The whole vehicle, from two steps away. JPEG, PNG or WebP, at most 8 MB.",
+        "Das ganze Fahrzeug, aus zwei Schritten Abstand. JPEG, PNG oder WebP, höchstens 8 MB.",
+    ),
+    "photo_sent": ("The photo has arrived.", "Das Foto ist da."),
+    "photo_faults": ("Please take another photo: {faults}.", "Bitte noch ein Foto: {faults}."),
+    "fault_small": ("it is too small", "es ist zu klein"),
+    "fault_dark": ("it is too dark", "es ist zu dunkel"),
+    "fault_blurred": ("it is blurred", "es ist unscharf"),
+    "fault_old": ("it is too old", "es ist zu alt"),
+    "fault_seen_before": ("we know it already", "wir kennen es schon"),
+    "fault_elsewhere": ("it is of another place", "es zeigt einen anderen Ort"),
+    "return_pending": (
+        "A person looks at the return. Nothing more is charged.",
+        "Ein Mensch sieht sich die Rückgabe an. Es kommt nichts mehr dazu.",
+    ),
+    "photo_big": ("The photo has more than 8 MB.", "Das Foto hat mehr als 8 MB."),
+    "end": ("End the ride", "Fahrt beenden"),
+    "end_fee": ("End here for {price}", "Hier beenden für {price}"),
+    "end_move": ("I move it", "Ich stelle es um"),
+    "move_or_accept": (
+        "You are outside a bay. Move the vehicle, or end here for {price}.",
+        "Sie sind nicht in einer Parkfläche. Stellen Sie um, oder beenden Sie hier für {price}.",
+    ),
+    "ending": ("Ending", "Wird beendet"),
+    "ending_lead": (
+        "The meter has stopped. The vehicle is being locked.",
+        "Die Uhr steht. Das Fahrzeug wird gesperrt.",
+    ),
+    "locked_lead": (
+        "The vehicle is locked. The return is being looked at; nothing more is charged.",
+        "Das Fahrzeug ist gesperrt. Die Rückgabe wird geprüft; es kommt nichts mehr dazu.",
+    ),
+    "ended": ("The ride is over", "Die Fahrt ist zu Ende"),
+    "cancelled": ("The ride did not begin", "Die Fahrt hat nicht begonnen"),
+    "cancelled_lead": ("Nothing is charged.", "Es kostet nichts."),
+    "total": ("Total, with tax", "Summe, mit Steuer"),
+    "receipt": ("Receipt", "Beleg"),
+    "to_receipt": ("See the receipt", "Beleg ansehen"),
+    "receipt_pdf": ("Receipt as PDF", "Beleg als PDF"),
+    "receipt_none": (
+        "There is no receipt yet. It comes as soon as the ride is over and paid for.",
+        "Es gibt noch keinen Beleg. Er kommt, sobald die Fahrt beendet und bezahlt ist.",
+    ),
+    "back_to_ride": ("Back to the ride", "Zurück zur Fahrt"),
+    "rides": ("Your rides", "Ihre Fahrten"),
+    "rides_none": ("No ride yet.", "Noch keine Fahrt."),
+    "state_under_way": ("under way", "unterwegs"),
+    "state_ended": ("over", "beendet"),
+    "state_cancelled": ("not begun", "nicht begonnen"),
+}
+
+_PROBLEMS: Mapping[str, tuple[str, str]] = {
+    "vehicle-taken": (
+        "Somebody was faster. Choose another vehicle.",
+        "Jemand war schneller. Wählen Sie ein anderes Fahrzeug.",
+    ),
+    "vehicle-unavailable": (
+        "This vehicle cannot be had now. Choose another one.",
+        "Dieses Fahrzeug ist gerade nicht zu haben. Wählen Sie ein anderes.",
+    ),
+    "hold-gone": (
+        "The hold has ended. Hold a vehicle again.",
+        "Die Reservierung ist vorbei. Reservieren Sie noch einmal.",
+    ),
+    "already-riding": (
+        "You have a ride already. End it first.",
+        "Sie haben schon eine Fahrt. Beenden Sie sie zuerst.",
+    ),
+    "payment-needed": (
+        "The card did not pay. Add another card under Payment.",
+        "Die Karte hat nicht bezahlt. Fügen Sie unter Zahlung eine andere hinzu.",
+    ),
+    "wrong-state": (
+        "That is not possible now. The page shows how the ride stands.",
+        "Das geht gerade nicht. Die Seite zeigt, wie die Fahrt steht.",
+    ),
+    "bay-full": (
+        "This bay is full. Ride to another one.",
+        "Diese Fläche ist voll. Fahren Sie zu einer anderen.",
+    ),
+    "link-unknown": (
+        "This link is not one of ours. Open the link of the mail once more, whole.",
+        "Dieser Link ist keiner von uns. Öffnen Sie den Link aus der Mail noch einmal, ganz.",
+    ),
+    "link-used": (
+        "Your address is confirmed already. Sign in.",
+        "Ihre Adresse ist schon bestätigt. Melden Sie sich an.",
+    ),
+    "link-expired": (
+        "This link has expired. Sign up again.",
+        "Dieser Link ist abgelaufen. Registrieren Sie sich noch einmal.",
+    ),
+    "no-photo": (
+        "This is no photo. Choose a JPEG, PNG or WebP.",
+        "Das ist kein Foto. Wählen Sie JPEG, PNG oder WebP.",
+    ),
+    "photo-broken": (
+        "The photo cannot be read. Take another one.",
+        "Das Foto ist nicht lesbar. Nehmen Sie ein anderes auf.",
+    ),
+    "photo-too-large": (
+        "The photo has more than 8 MB.",
+        "Das Foto hat mehr als 8 MB.",
+    ),
+    "return-decided": (
+        "This return needs no more photos.",
+        "Diese Rückgabe braucht keine Fotos mehr.",
+    ),
+    "too-many-photos": (
+        "There are enough photos. End the ride.",
+        "Es sind genug Fotos. Beenden Sie die Fahrt.",
+    ),
+}
+
+_REASONS: Mapping[str, tuple[str, str]] = {
+    "payment_declined": ("The card was declined.", "Die Karte wurde abgelehnt."),
+    "payment_unanswered": (
+        "The bank did not answer in time.",
+        "Die Bank hat nicht rechtzeitig geantwortet.",
+    ),
+    "unlock_unanswered": (
+        "The vehicle did not answer in time.",
+        "Das Fahrzeug hat nicht rechtzeitig geantwortet.",
+    ),
+    "not_unlocked": (
+        "The vehicle did not unlock.",
+        "Das Fahrzeug hat nicht entsperrt.",
+    ),
+    "customer": ("You called it off.", "Sie haben abgebrochen."),
+    "called_off": (
+        "You brought it back at once.",
+        "Sie haben es gleich zurückgebracht.",
+    ),
+}
+
+
+def chosen(*wishes: str | None) -> str:
+    """Return the first language we speak of what is wished (BCP 47), else the first we have."""
+    for wish in wishes:
+        primary = (wish or "").partition("-")[0].lower()
+        if primary in LANGUAGES:
+            return primary
+    return LANGUAGES[0]
+
+
+def accepted(header: str) -> str | None:
+    """Return the language of ours that an Accept-Language header likes best; None for neither.
+
+    >>> accepted("fr;q=0.9, de-AT;q=0.8, en;q=0.7")
+    'de'
+    """
+    likes: list[tuple[float, int, str]] = []
+    for place, part in enumerate(header.split(",")):
+        name, _, quality = part.strip().partition(";q=")
+        try:
+            weight = float(quality or 1)
+        except ValueError:
+            continue
+        likes.append((-weight, place, name.partition("-")[0].lower()))
+    return next((name for _, _, name in sorted(likes) if name in LANGUAGES), None)
+
+
+class Words:
+    """The words of one language; templates know it as `t`."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._column = LANGUAGES.index(language)
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """Return a word; raises KeyError for one that is not there."""
+        return _WORDS[key][self._column].format(**values)
+
+    def kind(self, vehicle_type: str) -> str:
+        """Return what a type of vehicle is called."""
+        key = f"kind_{vehicle_type}"
+        return self(key) if key in _WORDS else vehicle_type
+
+    def money(self, amount: Money | Mapping[str, Any]) -> str:
+        """Return an amount as people write it: `€2.50`, `2,50 €`."""
+        if not isinstance(amount, Money):
+            amount = Money(amount["amount_minor"], amount["currency"])
+        digits = f"{to_decimal(amount):f}"
+        symbol = _SYMBOLS.get(amount.currency)
+        if self.language == "de":
+            return f"{digits.replace('.', ',')}\N{NO-BREAK SPACE}{symbol or amount.currency}"
+        sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
+        return f"{sign}{symbol}{digits}" if symbol else f"{amount.currency} {sign}{digits}"
+
+    def walk(self, distance_m: float) -> str:
+        """Return how long one walks, as a whole estimate."""
+        return self("walk", minutes=walk_minutes(distance_m))
+
+    def day(self, moment: datetime) -> str:
+        """Return a date and time in the zone it carries."""
+        pattern = "%d.%m.%Y, %H:%M" if self.language == "de" else "%Y-%m-%d, %H:%M"
+        return moment.strftime(pattern)
+
+    def reason(self, told: str) -> str:
+        """Return why a rental came to nothing; words nobody translated are left out."""
+        found = _REASONS.get(told)
+        return "" if found is None else found[self._column]
+
+    def problems(self) -> dict[str, str]:
+        """Return what to say of problems, by the last part of their type."""
+        return {kind: texts[self._column] for kind, texts in _PROBLEMS.items()}
+
+    def script(self, *keys: str) -> dict[str, Any]:
+        """Return words for a script, placeholders left in, and those of problems."""
+        said: dict[str, Any] = {key: _WORDS[key][self._column] for key in keys}
+        return said | {"no_answer": self("no_answer"), "problems": self.problems()}
+
+
+def walk_minutes(distance_m: float) -> int:
+    """Return minutes to walk a straight distance, at least one: an estimate."""
+    return max(1, math.ceil(distance_m * DETOUR / WALK_M_PER_S / 60))

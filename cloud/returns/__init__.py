@@ -1,0 +1,1 @@
+"""The context returns: whether a ride ended where and as it should."""
