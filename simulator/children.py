@@ -4,7 +4,7 @@ import asyncio
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -24,10 +24,19 @@ class Child:
         name: what to call it in messages and for its log file.
         argv: its command line.
         log: where its output goes, appended.
+        environ: beside our own environment.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._environ = {**os.environ, **(environ or {})}
         self._argv = argv
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
@@ -54,6 +63,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                env=self._environ,
                 preexec_fn=_end_with_parent,
             )
 

@@ -14,11 +14,14 @@ EXAMPLES = """examples:
   mobility-sim run --vehicles 20                     report to the cloud that serves .demo
   mobility-sim run --vehicles 5 --seed 7 --processes
   mobility-sim shim jbd --link /tmp/battery
+  mobility-sim ride                                  one ride in the demo, step by step
+  mobility-sim city --out town.geojson
 """
 _RUN = """examples:
   mobility-sim run --vehicles 20
   mobility-sim run --vehicles 5 --seed 7 --prefix test --data-dir /tmp/cloud
   mobility-sim run --vehicles 3 --processes          each agent in a process of its own
+  mobility-sim run --vehicles 20 --rented            they stand until customers ride them
 
 The cloud must be serving the same data folder: mobility-cloud serve --data-dir DIR
 Vehicles keep their journals in DIR/vehicles and go on with them at the next run.
@@ -32,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    from simulator import shim_command
+    from simulator import city_command, ride_command, shim_command
+    from simulator.sandbox_payments import __main__ as payments_command
 
     parser = Parser(
         prog="mobility-sim",
@@ -58,10 +62,24 @@ def _parser() -> Parser:
     run.add_argument(
         "--wait", type=float, metavar="SECONDS", default=0.0, help="for the cloud to begin serving"
     )
+    run.add_argument(
+        "--rented",
+        action="store_true",
+        help="they stand in the bays of DIR/city.geojson until customers ride them",
+    )
     run.set_defaults(command=_run)
     shim = commands.add_parser("shim", help="serve one emulated battery on a pseudo terminal")
     shim_command.add_arguments(shim)
     shim.set_defaults(command=shim_command.run)
+    ride = commands.add_parser("ride", help="take one ride step by step, as a customer does")
+    ride_command.add_arguments(ride)
+    ride.set_defaults(command=ride_command.run)
+    payments = commands.add_parser("payments", help="serve a payment provider without real money")
+    payments_command.add_arguments(payments)
+    payments.set_defaults(command=payments_command.run)
+    city = commands.add_parser("city", help="write a city with streets, bays and zones")
+    city_command.add_arguments(city)
+    city.set_defaults(command=city_command.run)
     return parser
 
 
@@ -78,11 +96,17 @@ def _run(args: argparse.Namespace) -> int:
         from simulator.vehicles import NoCloudError, enrol, make_vehicles
     except ModuleNotFoundError as missing:
         return _say(f"{missing.name} is not installed; run: pip install 'mobilitycorp[sim]'")
-    vehicles = make_vehicles(data_dir, count=args.vehicles, seed=args.seed, prefix=args.prefix)
     try:
+        vehicles = make_vehicles(
+            data_dir,
+            count=args.vehicles,
+            seed=args.seed,
+            prefix=args.prefix,
+            rented=args.rented,
+        )
         enrol(vehicles, data_dir, wait_s=args.wait)
         asyncio.run(until_terminated(run(vehicles, processes=args.processes)))
-    except (FleetError, NoCloudError, OSError) as trouble:
+    except (FleetError, NoCloudError, OSError, ValueError) as trouble:
         return _say(sentence(trouble))
     return DONE
 

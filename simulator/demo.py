@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,12 +19,23 @@ from simulator.children import Child, ChildError
 from simulator.figures import Observer
 from simulator.foreground import own_terminal, stop_with_make
 from simulator.logins import make_logins
-from simulator.vehicles import make_vehicles
+from simulator.opening import (
+    SIGN_UPS,
+    Sandbox,
+    draw_city,
+    import_city,
+    open_account,
+    park,
+    set_prices,
+)
+from simulator.riders import MOST_RIDERS, Riders, Tally
+from simulator.vehicles import Vehicle, make_vehicles
 from simulator.words import folder, sentence
 
 EXAMPLES = """examples:
   python -m simulator.demo
   python -m simulator.demo --vehicles 5 --data-dir /tmp/demo
+  python -m simulator.demo --riders 0            nobody rents: vehicles ride about by themselves
   python -m simulator.demo --json > demo.json     one line when ready, then it stays silent
 """
 CLOUD_PATIENCE_S = 180.0
@@ -44,6 +56,7 @@ class Options:
     data_dir: Path
     seed: int
     as_json: bool
+    riders: int
 
 
 class Screen:
@@ -71,7 +84,9 @@ class Screen:
         if self._silent:
             return
         if self._in_place:
-            print(f"\r\x1b[K{text}", end="", flush=True)
+            # A line that wraps could not be written over.
+            wide = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{text[:wide]}", end="", flush=True)
         elif now_s - self._said_s >= QUIET_EVERY_S:
             self._said_s = now_s
             print(text, flush=True)
@@ -104,36 +119,70 @@ async def _demo(options: Options, screen: Screen) -> None:
 
     began = SystemClock().now()
     DataFolder(options.data_dir)
+    draw_city(options.data_dir, options.seed)
+    sandbox = Sandbox.of(options.data_dir)
+    riders = Riders(options.data_dir, options.riders, options.seed, SystemClock())
     async with AsyncExitStack() as stack:
         stack.callback(asyncio.create_task(stop_with_make(), name="stop-with-make").cancel)
-        cloud, fleet = _cloud(options), _fleet(options)
+        cloud, fleet = _cloud(options, sandbox), _fleet(options)
         stack.push_async_callback(cloud.stop, STOP_PATIENCE_S)
         stack.push_async_callback(fleet.stop, STOP_PATIENCE_S)
         screen.show("Starting the cloud and the vehicles …")
         await fleet.start()
         served = await _ready_cloud(cloud, options)
+        bank = await _open(options, sandbox, served, stack)
         logins = await asyncio.to_thread(make_logins, served["postgres_dsn"], options.data_dir)
+        logins["customer"] = await _customer(options, served)
         observer = Observer(served["page_url"], _journals(options), began, logins["staff"])
         await _ready_fleet(fleet, observer)
-        _announce(options, screen, served, fleet, logins)
+        if options.riders:
+            await asyncio.to_thread(park, served["postgres_dsn"], _vehicles(options))
+        pids = {"simulator": fleet.pid, "demo": os.getpid()}
+        pids |= {} if bank is None else {"payments": bank.pid}
+        _announce(options, screen, served, pids, logins)
         stack.callback(screen.say, "Stopping: vehicles first, then the cloud …")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(cloud.keep_running(screen.say), name="cloud")
             tasks.create_task(fleet.keep_running(screen.say), name="fleet")
-            tasks.create_task(_watch(observer, options.data_dir, screen), name="watch")
+            if bank is not None:
+                tasks.create_task(bank.keep_running(screen.say), name="payments")
+            tasks.create_task(riders.run(), name="riders")
+            tasks.create_task(_watch(observer, options, screen, riders.tally), name="watch")
 
 
-def _cloud(options: Options) -> Child:
+def _cloud(options: Options, sandbox: Sandbox | None) -> Child:
     argv = [sys.executable, "-m", "cloud", "serve", "--data-dir", str(options.data_dir)]
     if "MOBILITY_TRACES" not in os.environ:
         argv += ["--traces", "file"]
-    return Child("the cloud", argv, options.data_dir / "logs" / "cloud.log")
+    environ = {"MOBILITY_SIGN_UPS_PER_ADDRESS": SIGN_UPS, **os.environ}
+    environ |= {} if sandbox is None else sandbox.for_the_cloud
+    log = options.data_dir / "logs" / "cloud.log"
+    return Child("the cloud", argv, log, environ=environ)
+
+
+async def _open(
+    options: Options, sandbox: Sandbox | None, served: dict[str, Any], stack: AsyncExitStack
+) -> Child | None:
+    """Import the city, set prices and start the payment provider; return it, if it is ours."""
+    await import_city(options.data_dir)
+    await asyncio.to_thread(set_prices, served["postgres_dsn"], served["page_url"])
+    if sandbox is None:
+        return None
+    bank = sandbox.child(served["page_url"], options.data_dir / "logs" / "payments.log")
+    stack.push_async_callback(bank.stop, STOP_PATIENCE_S)
+    await bank.start()
+    return bank
+
+
+async def _customer(options: Options, served: dict[str, Any]) -> dict[str, str]:
+    account = await open_account(served["api_url"], options.data_dir)
+    return {"user": account.email, "password": account.password}
 
 
 def _fleet(options: Options) -> Child:
     argv = [sys.executable, "-m", "simulator", "run", "--vehicles", str(options.vehicles)]
     argv += ["--data-dir", str(options.data_dir), "--seed", str(options.seed), "--prefix", PREFIX]
-    argv += ["--wait", str(CLOUD_PATIENCE_S)]
+    argv += ["--wait", str(CLOUD_PATIENCE_S), *(["--rented"] if options.riders else [])]
     return Child("the simulator", argv, options.data_dir / "logs" / "simulator.log")
 
 
@@ -170,7 +219,7 @@ async def _first(
     return found
 
 
-async def _watch(observer: Observer, data_dir: Path, screen: Screen) -> None:
+async def _watch(observer: Observer, options: Options, screen: Screen, tally: Tally) -> None:
     from cloud.kit.runfile import read_runfile
 
     while True:
@@ -178,8 +227,9 @@ async def _watch(observer: Observer, data_dir: Path, screen: Screen) -> None:
         figures = await observer.look()
         for engine in figures.restarted if figures else ():
             screen.say(f"{engine} ended and was started again")
-        screen.show("the cloud does not answer now" if figures is None else str(figures))
-        served = read_runfile(data_dir)
+        told = f"{figures.use} · {tally} · {figures}" if figures and options.riders else figures
+        screen.show("the cloud does not answer now" if told is None else str(told))
+        served = read_runfile(options.data_dir)
         if served and served["page_url"] != observer.page_url:
             observer.page_url = served["page_url"]
             screen.say(f"The page is now at {observer.page_url}")
@@ -189,12 +239,16 @@ def _announce(
     options: Options,
     screen: Screen,
     served: dict[str, Any],
-    fleet: Child,
+    pids: dict[str, int | None],
     logins: dict[str, dict[str, str]],
 ) -> None:
     if not options.as_json:
         screen.say(f"{options.vehicles} vehicles are alive: {served['page_url']}")
         screen.say("Sign in as " + " or ".join(map(_login, logins.values())))
+        if options.riders:
+            screen.say(
+                f"{options.riders} simulated customers ride; ride yourself: mobility-sim ride"
+            )
         screen.say("Ctrl-C stops everything.")
         return
     line = {
@@ -206,7 +260,7 @@ def _announce(
         "device_https": served["device_https"],
         "ca_file": served["ca_file"],
         "logins": logins,
-        "pids": {**served["pids"], "simulator": fleet.pid, "demo": os.getpid()},
+        "pids": {**served["pids"], **pids},
     }
     print(json.dumps(line), flush=True)
 
@@ -216,10 +270,17 @@ def _login(login: dict[str, str]) -> str:
 
 
 def _journals(options: Options) -> dict[str, Path]:
-    vehicles = make_vehicles(
-        options.data_dir, count=options.vehicles, seed=options.seed, prefix=PREFIX
+    return {vehicle.id: vehicle.journal for vehicle in _vehicles(options)}
+
+
+def _vehicles(options: Options) -> list[Vehicle]:
+    return make_vehicles(
+        options.data_dir,
+        count=options.vehicles,
+        seed=options.seed,
+        prefix=PREFIX,
+        rented=options.riders > 0,
     )
-    return {vehicle.id: vehicle.journal for vehicle in vehicles}
 
 
 def _options(argv: Sequence[str] | None) -> Options:
@@ -234,9 +295,20 @@ def _options(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--vehicles", type=count, metavar="N", default=20)
     parser.add_argument("--data-dir", type=folder, metavar="DIR", default=Path(".demo"))
     parser.add_argument("--seed", type=int, metavar="S", default=0)
+    parser.add_argument(
+        "--riders", type=_riders, metavar="N", help="customers at once, 0 to 6; one for 3 vehicles"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON line when ready")
     args = parser.parse_args(argv)
-    return Options(args.vehicles, args.data_dir.resolve(), args.seed, args.json)
+    usual = min(MOST_RIDERS, max(1, args.vehicles // 3))
+    riders = usual if args.riders is None else args.riders
+    return Options(args.vehicles, args.data_dir.resolve(), args.seed, args.json, riders)
+
+
+def _riders(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_RIDERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of customers; give 0 to 6.")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The demo's figures: what the cloud counts, and what still waits in the vehicles' journals."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ COMMITTED = "mobility_readings_committed_total"
 LAG_SUM = "mobility_ack_lag_seconds_sum"
 LAG_COUNT = "mobility_ack_lag_seconds_count"
 RESTARTS = "mobility_engine_restarts_total"
+_IN_USE = ("on_trip", "reserved", "available")
+_STATES_EVERY_S = 2.0
 ENGINES = {"nats": "NATS", "postgres": "Postgres"}
 
 
@@ -24,7 +27,7 @@ class Figures:
     """One look at the system.
 
     `ack_lag_s` is the mean from receipt to ack since the last look, `restarted` are the engines
-    that ended and were started again since then.
+    that ended and were started again since then, `states` counts vehicles by MDS state.
     """
 
     connected: int
@@ -32,12 +35,22 @@ class Figures:
     unacked: int
     ack_lag_s: float | None
     restarted: tuple[str, ...] = ()
+    states: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lag = "-" if self.ack_lag_s is None else f"{self.ack_lag_s * 1000:.0f} ms"
         return (
             f"{self.connected} vehicles connected · {self.committed_per_s:.0f} readings/s committed"
             f" · {self.unacked} unacked · ack lag {lag}"
+        )
+
+    @property
+    def use(self) -> str:
+        """What the vehicles are doing: riding, held, free."""
+        riding, held, free = (self.states.get(name, 0) for name in _IN_USE)
+        rest = sum(self.states.values()) - riding - held - free
+        return f"{riding} riding · {held} held · {free} free" + (
+            f" · {rest} others" if rest else ""
         )
 
 
@@ -65,6 +78,8 @@ class Observer:
         self._began = began
         self._before: Mapping[str, float] = {}
         self._looked_s = 0.0
+        self._states: Mapping[str, int] = {}
+        self._counted_s = float("-inf")
 
     async def everyone_lives(self) -> bool:
         """Tell whether each vehicle is connected now; the metric says so only seconds later."""
@@ -78,12 +93,15 @@ class Observer:
         return living >= self._journals.keys()
 
     async def _devices(self, http: httpx.AsyncClient) -> httpx.Response:
+        return await self._get(http, "devices")
+
+    async def _get(self, http: httpx.AsyncClient, what: str) -> httpx.Response:
         if not self._token:
             tokens = await http.post(f"{self.page_url}api/v1/auth/token", json=dict(self._login))
             tokens.raise_for_status()
             self._token = tokens.json()["access_token"]
         headers = {"Authorization": f"Bearer {self._token}"}
-        answer = await http.get(f"{self.page_url}api/v1/devices", headers=headers)
+        answer = await http.get(f"{self.page_url}api/v1/{what}", headers=headers)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._token = ""
         return answer
@@ -100,13 +118,24 @@ class Observer:
             async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
                 answer = await http.get(f"{self.page_url}metrics")
                 answer.raise_for_status()
+                await self._count_states(http, now_s)
         except httpx.HTTPError:
             return None
         unacked = await asyncio.to_thread(_unacked, list(self._journals.values()))
         found = read_metrics(answer.text)
         before, self._before = self._before or found, found
         passed_s, self._looked_s = now_s - self._looked_s, now_s
-        return figures(before, found, passed_s, unacked)
+        return replace(figures(before, found, passed_s, unacked), states=self._states)
+
+    async def _count_states(self, http: httpx.AsyncClient, now_s: float) -> None:
+        if now_s - self._counted_s < _STATES_EVERY_S:
+            return
+        answer = await self._get(http, "vehicles")
+        answer.raise_for_status()
+        self._states = Counter(
+            each["state"] for each in answer.json() if each["id"] in self._journals
+        )
+        self._counted_s = now_s
 
 
 def figures(

@@ -56,6 +56,7 @@ async def _drive(vehicles: Sequence[Vehicle]) -> None:
     while True:
         now_s = loop.time() - began_s
         for vehicle in vehicles:
+            vehicle.follow_trip()
             if vehicle.motion.advance(now_s):
                 vehicle.remember()
         await asyncio.sleep(DRIVE_EVERY_S)

@@ -1,8 +1,11 @@
-"""One history moves a vehicle's battery, lock unit and receiver alike; riders carry a key."""
+"""One history moves a vehicle's battery, lock unit and receiver alike.
+
+Riders carry a key, unless the vehicle is rented: then it stands until somebody's trip moves it.
+"""
 
 import math
 import random
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -10,7 +13,16 @@ from firmware_shim.gnss import GnssReceiver
 from firmware_shim.lock_sensors import LOCKED, UNLOCKED
 from firmware_shim.lock_unit import LockUnit
 from firmware_shim.pack import Pack
-from simulator.load import LoadProfile, Moment
+from simulator.load import (
+    CHARGER_A,
+    PLUG_IN_BELOW_PCT,
+    UNPLUG_ABOVE_PCT,
+    LoadProfile,
+    Moment,
+)
+
+if TYPE_CHECKING:
+    from simulator.trip import Trip
 
 TOWN: Final = (52.52, 13.405)
 TOWN_M: Final = 3000.0
@@ -46,7 +58,8 @@ class Motion:
     """Lets `load` move a pack, a lock unit and a receiver.
 
     A rider opens the latch by hand, as with a key, and closes it after the ride. What a command
-    has locked or immobilised stands until a command lets it go: then the ride goes on.
+    has locked or immobilised stands until a command lets it go: then the ride goes on. A rented one
+    has no such riders. Whoever has unlocked it by a rental rides it along a trip.
 
     Args:
         load: the vehicle's day.
@@ -54,10 +67,20 @@ class Motion:
         lock: what locks it.
         gnss: what knows where it is.
         seed: of its home and of its turns.
+        home: latitude and longitude where it stands at first; None for somewhere in town.
+        rented: nobody has a key.
     """
 
     def __init__(
-        self, load: LoadProfile, pack: Pack, lock: LockUnit, gnss: GnssReceiver, *, seed: int
+        self,
+        load: LoadProfile,
+        pack: Pack,
+        lock: LockUnit,
+        gnss: GnssReceiver,
+        *,
+        seed: int,
+        home: tuple[float, float] | None = None,
+        rented: bool = False,
     ) -> None:
         self._load = load
         self._pack = pack
@@ -69,10 +92,14 @@ class Motion:
         self._locked_before = lock.moved["lock"]
         self._latch = lock.sensors.latch
         north_m, east_m = (self._random.uniform(-TOWN_M, TOWN_M) for _ in range(2))
-        self._home = (
+        self._home = home or (
             TOWN[0] + north_m / _METRES_A_DEGREE,
             TOWN[1] + east_m / (_METRES_A_DEGREE * math.cos(math.radians(TOWN[0]))),
         )
+        self._is_rented = rented
+        self._trip: Trip | None = None
+        self._now_s = 0.0
+        self._charging = False
         latitude_deg, longitude_deg = self._home
         gnss.set(
             {
@@ -110,19 +137,57 @@ class Motion:
             course_deg=sky.course_deg,
         )
 
+    @property
+    def trip(self) -> "Trip | None":
+        """What its rider rides it along."""
+        return self._trip
+
+    def follow(self, trip: "Trip | None") -> None:
+        """Be ridden along a trip as long as the latch is open; None stops where it is."""
+        self._trip = trip
+
     def advance(self, now_s: float) -> bool:
         """Go on to `now_s`, in seconds since the beginning; return whether the latch has moved."""
         sensors, before = self._lock.sensors, self._latch
+        seconds, self._now_s = now_s - self._now_s, now_s
         held = self._is_locked_up() or sensors.immobilised or not self._pack.discharge_fet
-        moment = self._load.at(now_s, self._pack.soc_pct, held=held)
+        hands_off = self._is_rented or self._trip is not None
+        moment = self._load.at(now_s, self._pack.soc_pct, held=held or hands_off)
+        if hands_off:
+            moment = self._stand()
+        if self._trip is not None:
+            moment = self._ride(self._trip, seconds, moment, held=held)
         self._pack.demand_a = moment.demand_a
-        if not held:
+        if not held and not hands_off:
             self._turn_key(moment)
         if sensors.charge_cable != moment.charging:
             self._lock.set({"charge_cable": moment.charging})
         self._roll(min(moment.speed_kmh, sensors.limit_kmh or math.inf))
         self._latch = sensors.latch
         return self._latch != before
+
+    def _stand(self) -> Moment:
+        """Stand with nobody on it; locked, it is plugged in when it is low."""
+        soc_pct = self._pack.soc_pct
+        low = soc_pct < (UNPLUG_ABOVE_PCT if self._charging else PLUG_IN_BELOW_PCT)
+        self._charging = low and self._is_rented and self._lock.sensors.latch == LOCKED
+        return Moment(CHARGER_A if self._charging else 0.0, charging=self._charging)
+
+    def _ride(self, trip: "Trip", seconds: float, standing: Moment, *, held: bool) -> Moment:
+        """Be ridden on; whoever has arrived stands at the very end of the trip."""
+        if trip.is_over:
+            return standing
+        if held or self._lock.sensors.latch != UNLOCKED:
+            trip.stand()
+            return standing
+        sky = self._gnss.sky
+        most_kmh = self._lock.sensors.limit_kmh or math.inf
+        pace = trip.advance(seconds, (sky.longitude_deg, sky.latitude_deg), most_kmh)
+        if trip.is_over:
+            longitude_deg, latitude_deg = trip.end
+            self._gnss.set({"longitude_deg": longitude_deg, "latitude_deg": latitude_deg})
+        self._gnss.set({"course_deg": pace.course_deg})
+        return Moment(pace.demand_a, pace.speed_kmh, ridden=True)
 
     def _is_locked_up(self) -> bool:
         """Whether the latch is closed because a command closed it."""
@@ -144,7 +209,7 @@ class Motion:
         sensors, speed_kmh = self._lock.sensors, round(speed_kmh, 1)
         if speed_kmh == sensors.speed_kmh:
             return
-        if not sensors.speed_kmh:
+        if not sensors.speed_kmh and self._trip is None:
             self._gnss.set({"course_deg": self._next_course_deg()})
         self._gnss.set({"speed_kmh": speed_kmh})
         if speed_kmh and sensors.speed_kmh:

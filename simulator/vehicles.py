@@ -19,13 +19,17 @@ from firmware_shim.pack import Pack, PackDesign
 from firmware_shim.pty import Controller
 from simulator.load import LoadProfile
 from simulator.motion import Kept, Motion
+from simulator.streets import StreetMap
+from simulator.trip import read_trip
 
 if TYPE_CHECKING:
     from cloud.kit.db import Db
 
 BATTERY = "jbd_uart"
 LOCK = "lock_unit"
+CITY = "city.geojson"
 LOOK_EVERY_S = 0.05
+_NEIGHBOURHOOD = 24
 LIVE = {"poll_s": 1.0, "flush_s": 1.0, "seal_s": 1.0}
 
 
@@ -73,6 +77,20 @@ class Vehicle:
         """Return the serial port of its battery, lock or gnss."""
         return str(self.ports[name][1])
 
+    @property
+    def trip_file(self) -> Path:
+        """Where its rider says which way to go."""
+        return self.folder / "trip.json"
+
+    def follow_trip(self) -> None:
+        """Do as its rider's file says now; take the file away when it has arrived."""
+        trip = read_trip(self.trip_file, self.motion.trip)
+        if trip is not None and trip.is_over:
+            self.trip_file.unlink(missing_ok=True)
+            trip = None
+        if trip is not self.motion.trip:
+            self.motion.follow(trip)
+
     def remember(self) -> None:
         """Keep the pack's charge, the latch and the place, so that the next run goes on."""
         pack = self.battery.pack
@@ -90,16 +108,39 @@ class Vehicle:
         fresh.replace(self.folder / name)
 
 
-def make_vehicles(data_dir: Path, *, count: int, seed: int, prefix: str) -> list[Vehicle]:
+def make_vehicles(
+    data_dir: Path, *, count: int, seed: int, prefix: str, rented: bool = False
+) -> list[Vehicle]:
     """Return vehicles `prefix-001` … with their controllers.
 
     The same seed gives the same ones, except for what an earlier run left: charge and warmth, the
-    latch, the place.
+    latch, the place. Rented ones begin in the bays of the city of `data_dir`, where it has one, and
+    stand until somebody's trip moves them.
+
+    Raises:
+        ValueError: there is a file of a city that cannot be read.
     """
+    homes = _homes(data_dir, seed) if rented else []
     return [
-        _vehicle(f"{prefix}-{number:03d}", data_dir, f"{seed}/{number}")
+        _vehicle(
+            f"{prefix}-{number:03d}",
+            data_dir,
+            f"{seed}/{number}",
+            home=homes[(number - 1) % len(homes)] if homes else None,
+            rented=rented,
+        )
         for number in range(1, count + 1)
     ]
+
+
+def _homes(data_dir: Path, seed: int) -> list[tuple[float, float]]:
+    """Return latitude and longitude of the bays, the middle of the town first."""
+    town = StreetMap.read(data_dir / CITY)
+    if town is None or not town.bays:
+        return []
+    near = town.neighbourhood(_NEIGHBOURHOOD)
+    random.Random(seed).shuffle(near)
+    return [(bay.at[1], bay.at[0]) for bay in near]
 
 
 def enrol(vehicles: Sequence[Vehicle], data_dir: Path, *, wait_s: float = 0.0) -> None:
@@ -186,7 +227,14 @@ def _lives(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def _vehicle(vehicle_id: str, data_dir: Path, seed: str) -> Vehicle:
+def _vehicle(
+    vehicle_id: str,
+    data_dir: Path,
+    seed: str,
+    *,
+    home: tuple[float, float] | None,
+    rented: bool,
+) -> Vehicle:
     chance = random.Random(seed)
     design = PackDesign(
         cells=chance.choice((10, 10, 13, 14)),
@@ -200,7 +248,8 @@ def _vehicle(vehicle_id: str, data_dir: Path, seed: str) -> Vehicle:
     pack_seed, load_seed, motion_seed = (chance.getrandbits(32) for _ in range(3))
     pack = Pack(design, seed=pack_seed, **(_remembered_pack(folder) or charge))
     lock, gnss = LockUnit(), GnssReceiver(began=_now())
-    motion = Motion(LoadProfile(load_seed), pack, lock, gnss, seed=motion_seed)
+    load = LoadProfile(load_seed)
+    motion = Motion(load, pack, lock, gnss, seed=motion_seed, home=home, rented=rented)
     kept = _remembered_motion(folder)
     if kept is not None:
         motion.go_on(kept)

@@ -1,4 +1,4 @@
-"""`python -m simulator.sandbox_payments`: the sandbox provider as a process of its own."""
+"""`mobility-sim payments`: the sandbox provider as a process of its own."""
 
 import argparse
 import os
@@ -6,16 +6,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import uvicorn
-
-from cloud.kit.clock import SystemClock
-from simulator.sandbox_payments.bank import Bank
-from simulator.sandbox_payments.server import build
-from simulator.sandbox_payments.webhooks import Teller
-
 EXAMPLES: Final = """\
 examples:
-  python -m simulator.sandbox_payments --http 127.0.0.1:8090 \\
+  mobility-sim payments --http 127.0.0.1:8090 \\
       --webhook http://127.0.0.1:8080/api/v1/payments/webhooks/sandbox --file sandbox.jsonl
   curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
       -d '{"faults": [{"on": "capture", "what": "timeout"}]}' http://127.0.0.1:8090/control
@@ -41,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; 1 when it cannot start."""
+    import uvicorn
+
+    from cloud.kit.clock import SystemClock
+    from simulator.sandbox_payments.bank import Bank
+    from simulator.sandbox_payments.server import build
+    from simulator.sandbox_payments.webhooks import Teller
+
     api_key = os.environ.get("SANDBOX_API_KEY", "")
     secret = os.environ.get("SANDBOX_WEBHOOK_SECRET", "")
     if not (api_key and secret):

@@ -129,7 +129,7 @@ def left(folder: Path, vehicle: str) -> dict[str, Any]:
 
 def test_a_demo_lives_survives_a_kill_stops_and_goes_on(tmp_path: Path) -> None:
     choose_ports(tmp_path)
-    with a_demo(tmp_path, "--vehicles", "3") as (demo, told):
+    with a_demo(tmp_path, "--vehicles", "3", "--riders", "0") as (demo, told):
         assert set(told) == {
             "page_url",
             "api_url",
@@ -141,12 +141,20 @@ def test_a_demo_lives_survives_a_kill_stops_and_goes_on(tmp_path: Path) -> None:
             "logins",
             "pids",
         }
-        assert set(told["pids"]) == {"cloud", "postgres", "nats", "simulator", "demo"}
+        assert set(told["pids"]) == {
+            "cloud",
+            "postgres",
+            "nats",
+            "simulator",
+            "demo",
+            "payments",
+        }
+        assert set(told["logins"]) == {"staff", "supervisor", "viewer", "customer"}
         assert told["pids"]["demo"] == demo.pid
         assert {"host", "port"} <= set(told["mqtt"])
         until(lambda: connected(told) == 3)
         supervisor = Supervisor(told)
-        assert supervisor.values("demo-003").keys() >= PLACE
+        until(lambda: supervisor.values("demo-003").keys() >= PLACE)
         assert supervisor.command("demo-003", "unlock") == "done"
         restarted = supervisor.command_at_rest("reboot", "demo-001", "demo-003")
         until(lambda: starts(tmp_path, restarted) == 2)
@@ -162,7 +170,7 @@ def test_a_demo_lives_survives_a_kill_stops_and_goes_on(tmp_path: Path) -> None:
         demo.terminate()
         assert demo.wait(PATIENCE_S) == 0
     stopped_at = last_seq(tmp_path, "demo-002")
-    with a_demo(tmp_path, "--vehicles", "2") as (demo, again):
+    with a_demo(tmp_path, "--vehicles", "2", "--riders", "0") as (demo, again):
         assert again["mqtt"] == told["mqtt"]
         until(lambda: last_seq(tmp_path, "demo-002") > stopped_at)
         assert Supervisor(again).values(locked)["Vehicle.Speed"] == 0

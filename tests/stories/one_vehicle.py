@@ -77,12 +77,14 @@ class OneVehicle:
         folder: where data, configuration and logs lie.
         device: the vehicle's id.
         port: where the cloud answers; the same after a restart.
+        cloud_env: settings of the cloud beside the usual ones.
         browser_state: cookies of a browser that has signed in, once one has.
     """
 
     folder: Path
     device: str = "story-001"
     port: int = field(default_factory=free_port)
+    cloud_env: dict[str, str] = field(default_factory=dict)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     browser_state: Any = None
     _login: tuple[str, str] | None = None
@@ -127,6 +129,7 @@ class OneVehicle:
         self._start(
             "cloud",
             [script("mobility-cloud"), "serve", "--data-dir", self._data, "--http", address],
+            env=self.cloud_env,
         )
         until("the cloud is ready", self._is_ready)
 

@@ -57,7 +57,6 @@ class Roles:
         with browsing.watching(self._chromium, url, path, self._states[role], **looks) as page:
             yield page
 
-
     def forget_limits(self) -> None:
         """Let nobody have asked for anything lately."""
         with connect(self._dsn) as db:
