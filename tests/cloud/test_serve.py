@@ -398,7 +398,7 @@ def test_a_context_that_does_not_exist_is_a_usage_error(
     with serving(dsn, nats, tmp_path, "flet") as process:
         assert process.process.wait(PATIENCE_S) == 2
         assert process.process.stderr is not None
-        assert "identity, devices, telemetry, fleet, pages" in process.process.stderr.read()
+        assert "identity, devices, telemetry, fleet, payments" in process.process.stderr.read()
 
 
 async def test_quarantined_segments_are_counted_where_people_look(

@@ -196,7 +196,7 @@ def sign_up(page: Page, house: OneVehicle) -> None:
     expect(page).to_have_url(f"{house.url}/ride")
 
 
-def test_a_stranger_rides_from_sign_up_to_receipt(chromium: Browser, house: OneVehicle) -> None:
+def from_sign_up_to_receipt(chromium: Browser, house: OneVehicle) -> None:
     with a_phone(chromium, house) as page:
         sign_up(page, house)
         page.get_by_role("link", name="Add a card").click()
@@ -255,16 +255,27 @@ def test_a_stranger_rides_from_sign_up_to_receipt(chromium: Browser, house: OneV
         fits(page)
 
 
+@pytest.fixture(scope="module")
+def ridden(chromium: Browser, house: OneVehicle) -> OneVehicle:
+    """A house in which a stranger has taken a ride."""
+    from_sign_up_to_receipt(chromium, house)
+    return house
+
+
+def test_a_stranger_rides_from_sign_up_to_receipt(ridden: OneVehicle) -> None:
+    assert ridden.moves() == ["unlock", "lock"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", list(WIDTHS))
 def test_staff_see_vehicles_on_a_map_and_a_rental_with_its_money(
-    chromium: Browser, house: OneVehicle, width: str, scheme: browsing.Scheme
+    chromium: Browser, ridden: OneVehicle, width: str, scheme: browsing.Scheme
 ) -> None:
-    state = browsing.sign_in(chromium, house.url, *house.login)
+    state = browsing.sign_in(chromium, ridden.url, *ridden.login)
     looks: browsing.Looks = {"width": width, "scheme": scheme}
-    with browsing.watching(chromium, house.url, "/staff/map", state, **looks) as page:
+    with browsing.watching(chromium, ridden.url, "/staff/map", state, **looks) as page:
         expect(page.locator("#feed")).to_have_text("Live")
-        pin = page.locator(f'#map .pin.available[data-id="{house.device}"]')
+        pin = page.locator(f'#map .pin.available[data-id="{ridden.device}"]')
         expect(pin).to_have_count(1)
         available = page.get_by_role("button", name="Available 1")
         expect(available).to_be_visible()
@@ -274,50 +285,50 @@ def test_staff_see_vehicles_on_a_map_and_a_rental_with_its_money(
         pin.click()
         expect(page.locator("#chosen")).to_contain_text("Available, 80 % charge, connected")
         fits(page)
-    with browsing.watching(chromium, house.url, "/staff/rentals", state, **looks) as page:
+    with browsing.watching(chromium, ridden.url, "/staff/rentals", state, **looks) as page:
         fits(page)
         page.locator("tbody a").first.click()
-        expect(page.get_by_role("heading", name=f"Rental of {house.device}")).to_be_visible()
+        expect(page.get_by_role("heading", name=f"Rental of {ridden.device}")).to_be_visible()
         expect(page.locator(".told-times").nth(1)).to_contain_text("end requested")
         expect(page.locator(".money")).to_contain_text("EUR 1.25")
         fits(page)
 
 
-def test_the_pages_speak_german_in_the_dark_too(chromium: Browser, house: OneVehicle) -> None:
-    with a_phone(chromium, house, locale="de-DE", color_scheme="dark") as page:
-        page.goto(f"{house.url}/ride")
+def test_the_pages_speak_german_in_the_dark_too(chromium: Browser, ridden: OneVehicle) -> None:
+    with a_phone(chromium, ridden, locale="de-DE", color_scheme="dark") as page:
+        page.goto(f"{ridden.url}/ride")
         expect(page).to_have_url(re.compile("/sign-in"))
         page.get_by_label("Benutzername oder E-Mail-Adresse").fill(EMAIL)
         page.get_by_label("Passwort").fill(PASSWORD)
         page.get_by_role("button", name="Anmelden").click()
-        expect(page.locator(f"#v-{house.device}")).to_contain_text("1,00\u00a0€ Entsperren")
+        expect(page.locator(f"#v-{ridden.device}")).to_contain_text("1,00\u00a0€ Entsperren")
         fits(page)
         for path, heading in (("/ride/rentals", "Ihre Fahrten"), ("/ride/card", "Zahlung")):
-            page.goto(house.url + path)
+            page.goto(ridden.url + path)
             expect(page.get_by_role("heading", name=heading).first).to_be_visible()
             fits(page)
-        page.goto(f"{house.url}/ride/rentals")
+        page.goto(f"{ridden.url}/ride/rentals")
         page.locator(".rides a").first.click()
         page.get_by_role("link", name="Beleg ansehen").click()
         expect(page.get_by_role("heading", name=re.compile("^Rechnung"))).to_be_visible()
         fits(page)
-        page.goto(f"{house.url}/ride?lang=en")
+        page.goto(f"{ridden.url}/ride?lang=en")
         expect(page.get_by_role("heading", name="Find a vehicle")).to_be_visible()
-        page.goto(f"{house.url}/ride")
+        page.goto(f"{ridden.url}/ride")
         expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
-def test_a_customer_sees_no_page_of_staff(chromium: Browser, house: OneVehicle) -> None:
-    state = browsing.sign_in(chromium, house.url, *house.login)
+def test_a_customer_sees_no_page_of_staff(chromium: Browser, ridden: OneVehicle) -> None:
+    state = browsing.sign_in(chromium, ridden.url, *ridden.login)
     context = chromium.new_context(storage_state=state)
-    assert context.request.get(f"{house.url}/staff/rentals").status == 200
-    assert context.request.get(f"{house.url}/ride").status == 403
+    assert context.request.get(f"{ridden.url}/staff/rentals").status == 200
+    assert context.request.get(f"{ridden.url}/ride").status == 403
     context.close()
-    with a_phone(chromium, house) as page:
-        page.goto(f"{house.url}/sign-in")
+    with a_phone(chromium, ridden) as page:
+        page.goto(f"{ridden.url}/sign-in")
         page.get_by_label("User name or e-mail").fill(EMAIL)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        expect(page).to_have_url(f"{house.url}/ride")
+        expect(page).to_have_url(f"{ridden.url}/ride")
         for path in ("/staff/map", "/staff/rentals", "/devices"):
-            assert page.request.get(house.url + path).status == 403
+            assert page.request.get(ridden.url + path).status == 403

@@ -86,16 +86,21 @@ def test_a_reserved_place_is_free_again_to_the_second(db: Db) -> None:
 def test_a_vehicle_takes_the_place_that_was_kept_for_it(db: Db) -> None:
     bays = settle(db, places=1)
     vehicle = a_vehicle(db, "v-1")
+    before = set(db.execute("SELECT id FROM kit.event").fetchall())
     kept = api.reserve_place(db, DEMO, bays["centre"], vehicle, SOON, NOON)
     taken = api.take_place(db, DEMO, bays["centre"], vehicle, NOON)
     assert (taken.id, free(db, "centre", SOON + timedelta(days=1))) == (kept.id, 0)
     assert api.free_place(db, DEMO, vehicle, NOON)
     assert not api.free_place(db, DEMO, vehicle, NOON)
     assert free(db, "centre") == 1
-    types = db.execute(
-        "SELECT type FROM kit.event WHERE type LIKE 'fleet.place%' ORDER BY id"
+    told = db.execute(
+        "SELECT id, type FROM kit.event WHERE type LIKE 'fleet.place%' ORDER BY id"
     ).fetchall()
-    assert [t for (t,) in types] == [PlaceReserved.TYPE, PlaceTaken.TYPE, PlaceFreed.TYPE]
+    assert [type_ for id_, type_ in told if (id_,) not in before] == [
+        PlaceReserved.TYPE,
+        PlaceTaken.TYPE,
+        PlaceFreed.TYPE,
+    ]
 
 
 def test_a_vehicle_has_one_place_at_a_time(db: Db) -> None:

@@ -52,4 +52,6 @@ async def test_nothing_outside_the_folder_is_served(browser: httpx.AsyncClient, 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
 def test_our_own_files_name_no_foreign_origin(path: Path) -> None:
-    assert not re.search(r"(?:https?:)?//[\w-]+\.[a-z]", path.read_text("utf-8"))
+    # The namespace of SVG is a name; nobody asks there.
+    text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"(?:https?:)?//[\w-]+\.[a-z]", text)
