@@ -242,7 +242,7 @@ class Running:
             work["contact"] = self._every(_CONTACT_EVERY_S, Contact(self.clock).look, pool)
         if "booking" in self._contexts:
             work["places"] = self._every(_FOLLOW_EVERY_S, Follower(self.clock).look, pool)
-            meters = Meters(real_parts(self.clock, _limits(self._settings)))
+            meters = Meters(app.state.booking)
             work["meters"] = self._every(_METERS_EVERY_S, meters.look, pool)
         app.state.payment_providers = providers = self._payment_providers(stack)
         if "payments" in self._contexts and providers:

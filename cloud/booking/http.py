@@ -26,7 +26,6 @@ from cloud.kit.db import Db
 from cloud.kit.http import told_problems
 from cloud.kit.idempotency import Answer, Asked, keyed, once
 from cloud.kit.principal import Principal
-from cloud.kit.scope import Scope
 
 router = APIRouter(prefix="/api/v1", tags=["booking"])
 router.include_router(staff_http.router)
@@ -131,7 +130,7 @@ def read_rental(request: Request, rental_id: UUID, who: Reader) -> RentalBody:
     """
     with request.app.state.pool.connection() as db:
         found = views.rental(db, _parts(request), rental_id, request.app.state.clock.now())
-    if found is None or found.rental.scope != Scope(who.tenant, who.city):
+    if found is None or found.rental.scope != who.realm:
         raise NoSuchRentalError
     if not who.may(READ) and found.rental.customer_id != str(who.account_id):
         raise NoSuchRentalError
@@ -201,7 +200,7 @@ def _body(found: RentalView) -> RentalBody:
 
 def _customer(who: Principal) -> Customer:
     """Return who asks as a customer."""
-    return Customer(Scope(who.tenant, who.city), str(who.account_id))
+    return Customer(who.realm, str(who.account_id))
 
 
 def _parts(request: Request) -> Parts:

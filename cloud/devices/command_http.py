@@ -19,7 +19,6 @@ from cloud.kit.db import Db
 from cloud.kit.http import told_problems
 from cloud.kit.idempotency import Answer, Asked, keyed, once
 from cloud.kit.principal import Principal
-from cloud.kit.scope import Scope
 
 router = APIRouter(prefix="/commands", tags=["commands"])
 
@@ -40,7 +39,7 @@ async def command(
 
     def look() -> CommandRow:
         with request.app.state.pool.connection() as db:
-            row = requests.command(db, Scope(who.tenant, who.city), command_id)
+            row = requests.command(db, who.realm, command_id)
         if row is None:
             raise requests.unknown_command(command_id).problem
         return row

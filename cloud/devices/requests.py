@@ -74,7 +74,7 @@ def request_command(
         checked = check_args(wish.kind, wish.args)
     except ArgsError as wrong:
         raise CommandRefusedError("args-refused", f"{wrong}; correct it and ask again") from None
-    scope = Scope(who.tenant, who.city)
+    scope = who.realm
     told = {"device.id": wish.device_id, "command.kind": wish.kind}
     asking = tracing.span("command.request", parent=wish.traceparent, attributes=told)
     with asking as span, joined(db):
@@ -114,7 +114,7 @@ def approve(db: Db, who: Principal, command_id: UUID, at: datetime) -> CommandRo
         CommandRefusedError: command-unknown, not-awaiting-approval or second-person-needed.
     """
     with db.transaction():
-        row = store.find(db, Scope(who.tenant, who.city), command_id, lock=True)
+        row = store.find(db, who.realm, command_id, lock=True)
         if row is None:
             raise unknown_command(command_id)
         if row.state != "awaiting_approval" or row.not_after < at:
@@ -204,7 +204,7 @@ def count(
             " says",
             retry_after=free_at - at,
         )
-    scope = Scope(who.tenant, who.city)
+    scope = who.realm
     store.note_asked(db, scope, device_id, who.account_id, at, immobilising=immobilising)
     return not (immobilising and full.immobilising is not None)
 

@@ -77,7 +77,7 @@ def change_twin(
     Raises:
         CommandRefusedError: device-unknown, args-refused, too-many-commands or approval-needed.
     """
-    scope = Scope(who.tenant, who.city)
+    scope = who.realm
     immobilising = changes.get("immobilised") is True
     with db.transaction():
         alone = requests.count(

@@ -214,7 +214,7 @@ def _check_scopes(who: Principal, scopes: list[str]) -> None:
 
 
 def _scope(who: Principal) -> Scope:
-    return Scope(who.tenant, who.city)
+    return who.realm
 
 
 def _vehicle(db: Db, who: Principal, vehicle_id: str) -> Vehicle:

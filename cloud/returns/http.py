@@ -17,7 +17,6 @@ from cloud.kit.db import Db
 from cloud.kit.http import MEDIA_TYPE, Problem, told_problems
 from cloud.kit.idempotency import Answer, Asked, keyed, once
 from cloud.kit.principal import Principal
-from cloud.kit.scope import Scope
 from cloud.returns import problems, service, store, uploads
 from cloud.returns.bodies import (
     EndCheckBody,
@@ -237,7 +236,7 @@ def _readable(
     if not who.may(READ):
         return service.own(db, parts, _customer(who), rental_id, now)
     found = booking.rental(db, parts.booking, rental_id, now)
-    if found is None or found.rental.scope != Scope(who.tenant, who.city):
+    if found is None or found.rental.scope != who.realm:
         raise NoSuchRentalError
     return found
 
@@ -255,7 +254,7 @@ def _customer(who: Principal) -> Customer:
     """Return who asks as a customer; raises ScopeMissingError."""
     if not who.may(BOOK):
         raise ScopeMissingError(BOOK)
-    return Customer(Scope(who.tenant, who.city), str(who.account_id))
+    return Customer(who.realm, str(who.account_id))
 
 
 def _parts(request: Request) -> Parts:
