@@ -139,10 +139,12 @@ def test_search_shows_what_is_free_and_what_it_costs(world: World) -> None:
 
 @pytest.fixture
 def pool(dsn: str, clock: ManualClock) -> Iterator[Pool]:
+    """Committed, so two degrees away from where the other tests of this file search."""
+    north = CENTRE[0] + 2
     with open_pool(dsn, max_size=16) as pool:
         with pool.connection() as db:
-            a_vehicle(db, "wanted-001", at=clock.now())
-            a_vehicle(db, "wanted-002", lat=CENTRE[0] + 0.001, at=clock.now())
+            a_vehicle(db, "wanted-001", lat=north, at=clock.now())
+            a_vehicle(db, "wanted-002", lat=north + 0.001, at=clock.now())
         yield pool
 
 
