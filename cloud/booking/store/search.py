@@ -24,12 +24,13 @@ _FREE = sql.SQL(
     " AND c.state IN ('held', 'confirmed', 'active', 'blocked') AND c.during @> %(at)s"
     " AND (c.state <> 'held' OR c.expires_at > %(at)s))"
 )
-# The box goes by the index; the great circle decides. point is (lon, lat).
+# The box goes by the index; the great circle decides. point is (lon, lat). A difference below a
+# tenth of a millimetre counts as that much: the square of 1e-200 degrees is an error to Postgres.
 _NEAR = sql.SQL(
     "SELECT id, tenant, city, device_id, type, name, rentable, lat, lon, soc_pct, seen_at,"
     " distance_m FROM (SELECT v.*, place[1] AS lat, place[0] AS lon, 2 * 6371008.8 * asin(sqrt("
-    " least(1, sind((place[1] - %(lat)s) / 2) ^ 2 + cosd(%(lat)s) * cosd(place[1])"
-    " * sind((place[0] - %(lon)s) / 2) ^ 2))) AS distance_m"
+    " least(1, sind(greatest(abs(place[1] - %(lat)s), 1e-9) / 2) ^ 2 + cosd(%(lat)s)"
+    " * cosd(place[1]) * sind(greatest(abs(place[0] - %(lon)s), 1e-9) / 2) ^ 2))) AS distance_m"
     " FROM booking.vehicle v WHERE rentable AND place <@ box(point(%(west)s, %(south)s),"
     " point(%(east)s, %(north)s)) AND tenant = %(tenant)s AND city = %(city)s"
     " AND (%(type)s::text IS NULL OR type = %(type)s)"

@@ -4,7 +4,7 @@ import math
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cloud.booking import model
@@ -74,6 +74,7 @@ def test_a_vehicle_is_where_telemetry_last_saw_it_and_old_news_moves_nothing(
     radius_m=st.floats(10, 5_000),
     share=st.sampled_from([0.5, 0.97, 1.03, 2.0]),
 )
+@example(lat=52.5, lon=4e-222, bearing=0.0, radius_m=100.0, share=0.5)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.slow
 def test_a_radius_is_metres_on_the_ground_wherever_one_is(
