@@ -106,8 +106,7 @@ def _commit_known(
         change.progress, gaps = model.raise_floor(change.progress, candidate.header.floor_seq)
         if gaps:
             store.add_gaps(db, scope, candidate.key, gaps, "floor", at)
-    projectors = (publish_facts, take_answers, *parts.projectors)
-    kept = _project(db, kept, projectors, at, outcome.commands)
+    kept = _project(db, kept, (_take_facts, *parts.projectors), at, outcome.commands)
     if kept:
         parts.keep(db, Batch(kept, at))
     for segment in kept:
@@ -117,6 +116,13 @@ def _commit_known(
     store.save_lanes(db, changes, at)
     outcome.progress = {key: change.progress for key, change in changes.items()}
     outcome.traced = [segment for segment in kept if segment.header.traceparent is not None]
+
+
+def _take_facts(db: Db, batch: Batch) -> None:
+    """Publish the facts and move on what they answer, waiting for as few replies as can be."""
+    with db.pipeline():
+        publish_facts(db, batch)
+        take_answers(db, batch)
 
 
 def _take(

@@ -77,7 +77,8 @@ def request_command(
     scope = who.realm
     told = {"device.id": wish.device_id, "command.kind": wish.kind}
     asking = tracing.span("command.request", parent=wish.traceparent, attributes=told)
-    with asking as span, joined(db):
+    # Half of the statements need no answer: the pipeline waits for none of them.
+    with asking as span, joined(db), db.pipeline():
         _check_capability(db, scope, wish.device_id, wish.kind)
         immobilising = rules.immobilises(wish.kind, checked)
         alone = count(db, who, wish.device_id, at, limits or Limits(), immobilising=immobilising)
@@ -165,8 +166,8 @@ def trim(db: Db, at: datetime) -> None:
         store.trim_asked(db, at - _COUNTED_FOR)
 
 
-def tell_ended(db: Db, row: CommandRow, at: datetime) -> None:
-    """Publish that a command has ended, in the transaction that ends it."""
+def tell_ended(db: Db, row: CommandRow, at: datetime, told: rules.Told | None = None) -> None:
+    """Publish that a command has ended, as its device told, in the transaction that ends it."""
     ended = CommandEnded(
         tenant=row.tenant,
         city=row.city,
@@ -177,6 +178,8 @@ def tell_ended(db: Db, row: CommandRow, at: datetime) -> None:
         state=row.state,
         reason=row.state_reason,
         ended_at=row.ended_at or at,
+        boot=None if told is None else told.boot,
+        mono_s=None if told is None else told.mono_s,
     )
     publish(db, ended, at=at)
 

@@ -156,10 +156,8 @@ def once(
         Problem: the work raised it, and it is not to be kept.
     """
     with pool.connection() as db, db.transaction():
-        if not _begin(db, who.account_id, asked.key):
-            raise InProgressError
         now = clock.now()
-        kept = _find(db, who.account_id, asked.key, now)
+        kept = _begin(db, who.account_id, asked.key, now)
         if kept is not None:
             digest, response = kept
             if digest != asked.digest:
@@ -195,20 +193,25 @@ def _answer(db: Db, asked: Asked, work: Callable[[Db], Answer]) -> tuple[Respons
     return response, bytes(JSONResponse(jsonable_encoder(answer.kept)).body)
 
 
-def _begin(db: Db, account_id: UUID, key: str) -> bool:
-    """Become the only one with this key until the transaction ends; False when somebody is."""
+def _begin(db: Db, account_id: UUID, key: str, now: datetime) -> tuple[bytes, Response] | None:
+    """Become the only one with this key until the transaction ends; return its kept answer.
+
+    Raises:
+        InProgressError: somebody else is.
+    """
     name = hashlib.sha256(account_id.bytes + key.encode()).digest()
     (number,) = struct.unpack_from(">q", name)
-    row = db.execute("SELECT pg_try_advisory_xact_lock(%s)", (number,)).fetchone()
-    return row is not None and bool(row[0])
-
-
-def _find(db: Db, account_id: UUID, key: str, now: datetime) -> tuple[bytes, Response] | None:
-    row = db.execute(
-        "SELECT asked, status, headers, body FROM kit.idempotency"
-        " WHERE account_id = %s AND key = %s AND answered_at > %s",
-        (account_id, key, now - KEPT_FOR),
-    ).fetchone()
+    with db.pipeline():
+        locked = db.execute("SELECT pg_try_advisory_xact_lock(%s)", (number,))
+        # A statement of its own: it must see what the last holder of the lock has committed.
+        found = db.execute(
+            "SELECT asked, status, headers, body FROM kit.idempotency"
+            " WHERE account_id = %s AND key = %s AND answered_at > %s",
+            (account_id, key, now - KEPT_FOR),
+        )
+    if locked.fetchone() != (True,):
+        raise InProgressError
+    row = found.fetchone()
     if row is None:
         return None
     digest, status, headers, body = row

@@ -146,27 +146,28 @@ def lock_lanes(
     """Insert the missing ledger rows of `keys` and lock them all, in one order everywhere."""
     ordered = sorted(keys)
     ids, lane_numbers, epochs = _columns(ordered)
-    db.execute(
-        "INSERT INTO devices.ledger (device_id, lane, epoch, tenant, city, first_at, last_at)"
-        " SELECT u.*, %(at)s, %(at)s FROM unnest(%(ids)s::text[], %(lanes)s::smallint[],"
-        " %(epochs)s::text[], %(tenants)s::text[], %(cities)s::text[]) u"
-        " ON CONFLICT DO NOTHING",
-        {
-            "at": at,
-            "ids": ids,
-            "lanes": lane_numbers,
-            "epochs": epochs,
-            "tenants": [scope_of[device_id].tenant for device_id in ids],
-            "cities": [scope_of[device_id].city for device_id in ids],
-        },
-    )
-    rows = db.execute(
-        "SELECT device_id, lane, epoch, through_seq, have::text, clock_boot_id, clock_offset_ms,"
-        " clock_sent_at_ms, clock_through_seq FROM devices.ledger"
-        " JOIN unnest(%s::text[], %s::smallint[], %s::text[]) u(device_id, lane, epoch)"
-        " USING (device_id, lane, epoch) ORDER BY device_id, lane, epoch FOR UPDATE OF ledger",
-        (ids, lane_numbers, epochs),
-    )
+    with db.pipeline():
+        db.execute(
+            "INSERT INTO devices.ledger (device_id, lane, epoch, tenant, city, first_at, last_at)"
+            " SELECT u.*, %(at)s, %(at)s FROM unnest(%(ids)s::text[], %(lanes)s::smallint[],"
+            " %(epochs)s::text[], %(tenants)s::text[], %(cities)s::text[]) u"
+            " ON CONFLICT DO NOTHING",
+            {
+                "at": at,
+                "ids": ids,
+                "lanes": lane_numbers,
+                "epochs": epochs,
+                "tenants": [scope_of[device_id].tenant for device_id in ids],
+                "cities": [scope_of[device_id].city for device_id in ids],
+            },
+        )
+        rows = db.execute(
+            "SELECT device_id, lane, epoch, through_seq, have::text, clock_boot_id,"
+            " clock_offset_ms, clock_sent_at_ms, clock_through_seq FROM devices.ledger"
+            " JOIN unnest(%s::text[], %s::smallint[], %s::text[]) u(device_id, lane, epoch)"
+            " USING (device_id, lane, epoch) ORDER BY device_id, lane, epoch FOR UPDATE OF ledger",
+            (ids, lane_numbers, epochs),
+        )
     return {
         (device_id, lane, epoch): LaneChange(
             Progress(through, parse_ranges(have)), ToldClock(*clock)

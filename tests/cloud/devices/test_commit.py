@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from cloud.devices import api
 from cloud.devices.batch import Arrival, Batch
 from cloud.devices.commit import Outcome, Parts, commit_batch
 from cloud.devices.model import Progress, Verdict
 from cloud.devices.opening import open_all
-from cloud.kit.db import Db
+from cloud.kit.db import Db, connect
 from cloud.telemetry import api as telemetry
 from protocol.segment import Fact, seal_facts
 from tests.cloud.sealed import (
@@ -272,6 +274,25 @@ def test_a_store_that_fails_fails_the_batch(db: Db) -> None:
     with pytest.raises(OSError, match="no space"):
         commit(db, arrival(signals(1, 10)), parts=Parts(full))
     assert db.execute("SELECT count(*) FROM devices.ledger").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("refused_at", ["the statement", "the commit"])
+def test_what_the_database_does_not_commit_has_no_outcome(dsn: str, refused_at: str) -> None:
+    deferred = "DEFERRABLE INITIALLY DEFERRED" if refused_at == "the commit" else ""
+    device_id = f"undone-{len(deferred)}"
+    with connect(dsn) as db:
+        api.enrol(db, device_id, "jbd_uart", NOON)
+        db.execute(
+            f"CREATE FUNCTION refuse_{len(deferred)}() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION 'the disk is full'; END$$;"
+            f" CREATE CONSTRAINT TRIGGER refuse_{len(deferred)} AFTER UPDATE ON devices.ledger"
+            f" {deferred} FOR EACH ROW WHEN (NEW.device_id = '{device_id}')"
+            f" EXECUTE FUNCTION refuse_{len(deferred)}()".encode()
+        )
+        with pytest.raises(psycopg.errors.RaiseException, match="the disk is full"):
+            commit(db, arrival(signals(1, 10), device_id=device_id))
+        assert kept(db, device_id) == []
+        assert db.info.transaction_status == TransactionStatus.IDLE
 
 
 def test_without_the_rule_against_doubles_a_repeat_is_kept_twice(db: Db) -> None:
