@@ -67,8 +67,8 @@ def request_command(
         limits: how much may be asked for.
 
     Raises:
-        CommandRefusedError: args-refused, device-unknown, capability-unknown, capability-missing
-            or too-many-commands.
+        CommandRefusedError: args-refused, device-unknown, device-revoked, capability-unknown,
+            capability-missing or too-many-commands.
     """
     try:
         checked = check_args(wish.kind, wish.args)
@@ -228,17 +228,22 @@ def unknown_device(device_id: str) -> CommandRefusedError:
 
 
 def _check_capability(db: Db, scope: Scope, device_id: str, kind: str) -> None:
-    found = store.capabilities(db, scope, device_id)
+    found = store.able(db, scope, device_id)
     if found is None:
         raise unknown_device(device_id)
-    has_spoken, can = found
-    if not has_spoken:
+    if found.is_revoked:
+        raise CommandRefusedError(
+            "device-revoked",
+            f"{device_id} was revoked and hears nothing; enrol it again with"
+            f" `mobility-cloud devices claim {device_id}`, or send somebody",
+        )
+    if not found.has_spoken:
         raise CommandRefusedError(
             "capability-unknown",
             f"{device_id} has never said hello; start its agent and ask again",
         )
-    if kind not in can:
-        able = f"it can {', '.join(sorted(can))}" if can else "it can do nothing now"
+    if kind not in found.kinds:
+        able = f"it can {', '.join(sorted(found.kinds))}" if found.kinds else "it can do nothing"
         raise CommandRefusedError(
             "capability-missing",
             f"{device_id} says that {able}; look at its parts if that is less than it should be",

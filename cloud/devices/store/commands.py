@@ -180,14 +180,26 @@ def trim_asked(db: Db, before: datetime) -> int:
     return db.execute("DELETE FROM devices.asked WHERE at < %s", (before,)).rowcount
 
 
-def capabilities(db: Db, scope: Scope, device_id: str) -> tuple[bool, frozenset[str]] | None:
-    """Return whether a device ever said hello, and what it said it can do; None: no such device."""
-    row = db.execute(
-        "SELECT EXISTS (SELECT FROM devices.presence p WHERE p.device_id = d.id), d.capabilities"
-        " FROM devices.device d WHERE d.id = %s AND d.tenant = %s AND d.city = %s",
-        (device_id, scope.tenant, scope.city),
-    ).fetchone()
-    return None if row is None else (bool(row[0]), frozenset(row[1]))
+@dataclass(frozen=True, slots=True)
+class Able:
+    """Whether a device can obey: ever said hello, is cut off, and what it said it can do."""
+
+    has_spoken: bool
+    is_revoked: bool
+    kinds: list[str]
+
+
+def able(db: Db, scope: Scope, device_id: str) -> Able | None:
+    """Return what a device can do; None: no such device. One without certificates is not cut."""
+    with db.cursor(row_factory=class_row(Able)) as cursor:
+        return cursor.execute(
+            "SELECT EXISTS (SELECT FROM devices.presence p WHERE p.device_id = d.id) has_spoken,"
+            " (SELECT coalesce(bool_and(c.revoked_at IS NOT NULL), false)"
+            "  FROM devices.certificate c WHERE c.device_id = d.id) is_revoked,"
+            " d.capabilities AS kinds"
+            " FROM devices.device d WHERE d.id = %s AND d.tenant = %s AND d.city = %s",
+            (device_id, scope.tenant, scope.city),
+        ).fetchone()
 
 
 def add(db: Db, row: CommandRow) -> None:

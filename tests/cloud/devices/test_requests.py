@@ -10,10 +10,12 @@ import pytest
 
 from cloud.devices import api, requests
 from cloud.devices.command_problems import CommandRefusedError
+from cloud.devices.store import certificates
 from cloud.devices.store import commands as store
 from cloud.devices.store.commands import CommandRow
 from cloud.identity import api as identity
 from cloud.kit.db import Db, Pool, connect, open_pool
+from cloud.kit.ports.authority import Issued
 from cloud.kit.scope import DEMO, Scope
 from tests.cloud.devices.commanded import (
     ASKER,
@@ -69,6 +71,17 @@ def test_of_a_device_that_never_spoke_nobody_knows_what_it_can_do(db: Db) -> Non
     api.enrol(db, "ask-007", "jbd_uart", NOON)
     assert refused(db, "ask-007") == "capability-unknown"
     assert refused(db, "ask-nobody") == "device-unknown"
+
+
+def test_a_device_that_was_cut_off_is_asked_for_nothing_until_it_is_enrolled_again(db: Db) -> None:
+    device = an_able_device(db, "ask-009")
+    lifetime = NOON, NOON + timedelta(days=90)
+    certificates.add_certificate(db, DEMO, device, Issued("", "a9", "f9", *lifetime), NOON)
+    assert ask(db, device).state == "pending"
+    api.revoke(db, device, "stolen", NOON)
+    assert refused(db, device) == "device-revoked"
+    certificates.add_certificate(db, DEMO, device, Issued("", "b9", "e9", *lifetime), NOON)
+    assert ask(db, device).state == "pending"
 
 
 def test_another_city_has_neither_the_device_nor_the_command(db: Db) -> None:
