@@ -21,7 +21,7 @@ from cloud.booking.reactions import subscribers as booking_subscribers
 from cloud.devices import gauges as device_gauges
 from cloud.devices import http as devices_http
 from cloud.devices import requests as device_requests
-from cloud.devices.api import CommandHub, Limits
+from cloud.devices.api import CommandHub, Limits, sound_sensed
 from cloud.devices.broker_log import BrokerLog
 from cloud.devices.commit import Classify, Parts
 from cloud.devices.device_http import Door
@@ -83,7 +83,7 @@ ROUTERS: Mapping[str, Sequence[APIRouter]] = {
     "returns": (returns_http.router,),
     "pages": (pages_http.router,),
 }
-PROJECTORS = (telemetry.project,)
+PROJECTORS = (telemetry.project, sound_sensed)
 
 _DATABASE_PATIENCE_S = 30
 _LOOK_EVERY_S = 1.0

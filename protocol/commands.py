@@ -181,13 +181,14 @@ def check_intervals(value: Any) -> dict[str, float]:  # noqa: ANN401 - it is wha
     """Return intervals in seconds by setting name; raises ArgsError."""
     low, high = INTERVAL_S
     if not isinstance(value, dict) or not value:
-        raise ArgsError(f"seconds by name: {', '.join(sorted(INTERVAL_NAMES))}")
+        raise ArgsError(f"seconds by name; names are {', '.join(sorted(INTERVAL_NAMES))}")
     for name, seconds in value.items():
         if name not in INTERVAL_NAMES:
-            raise ArgsError(f"{name!r} is none of {', '.join(sorted(INTERVAL_NAMES))}")
+            names = ", ".join(sorted(INTERVAL_NAMES))
+            raise ArgsError(f"seconds by name, and there is no {name!r}; names are {names}")
         wrong = isinstance(seconds, bool) or not isinstance(seconds, int | float)
         if wrong or not low <= seconds <= high:
-            raise ArgsError(f"{name}: {low:g} to {high:g} seconds")
+            raise ArgsError(f"seconds by name, {name} from {low:g} to {high:g}")
     return {name: float(seconds) for name, seconds in value.items()}
 
 

@@ -67,6 +67,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="kind"):
         agent_version: version of the agent.
         battery: protocol name of its battery controller, "" when it has none.
         capabilities: what it can be told to do.
+        tried: how many connections this run has tried, this one included.
         v: version of the message.
     """
 
@@ -77,6 +78,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="kind"):
     agent_version: Short
     battery: Short = ""
     capabilities: Annotated[list[Short], msgspec.Meta(max_length=64)] = []
+    tried: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | msgspec.UnsetType = msgspec.UNSET
     v: int = 1
 
 

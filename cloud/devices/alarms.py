@@ -1,25 +1,30 @@
-"""What a person must look at: the same identity seems to be in two places."""
+"""What a person must look at: an identity in two places, a vehicle that was tampered with."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from cloud.devices import metrics, store
+from cloud.devices.batch import Batch, ReceivedSegment
 from cloud.devices.store import alarms as alarm_store
-from cloud.devices.store.alarms import AlarmRow
+from cloud.devices.store.alarms import AlarmRow, BootsRow
 from cloud.events.devices import CloneSuspected
 from cloud.identity import api as identity
 from cloud.identity.api import Actor
+from cloud.kit.clock import rfc3339
 from cloud.kit.db import Db
 from cloud.kit.events import publish
 from cloud.kit.scope import Scope
 
 log = logging.getLogger(__name__)
 
-Evidence = Literal["takeover", "boot_id"]
+Evidence = Literal["takeover", "boot_id", "connections", "no_hello"]
 CLONE = "clone"
+SENSED: Mapping[str, str] = {"lock.tampered": "tampered", "lock.tipped_over": "tipped_over"}
+"""Kinds of alarm by the fact that raises them."""
+
 _REMEMBERED_BOOTS = 4
 # Several processes see the same event, and a clone goes on and on: one sighting in that time.
 _SAME_SIGHTING = timedelta(seconds=5)
@@ -48,6 +53,26 @@ class Boots:
         others = tuple(each for each in self.superseded if each != boot_id)
         kept = (*others, self.current)[-_REMEMBERED_BOOTS:]
         return Boots(boot_id, kept), boot_id in self.superseded
+
+
+def strangers(known: BootsRow, boot_id: int, tried: int, received_at: datetime) -> int | None:
+    """Return how many connections were let in since the last hello that the agent did not try.
+
+    None when that cannot be judged by this hello: another run's, a silent one's, or one that is
+    older than the last connection, which is not in its count.
+
+    Args:
+        known: of this device.
+        boot_id: the run that says hello.
+        tried: how many connections it says to have tried since its start.
+        received_at: when the hello came.
+    """
+    if boot_id != known.boot_id or not tried or not known.judged_tried:
+        return None
+    if known.admitted_at is not None and received_at < known.admitted_at:
+        return None
+    made = max(0, tried - known.judged_tried)
+    return max(0, known.admitted - known.judged_admitted - made)
 
 
 def suspect_clone(
@@ -88,6 +113,33 @@ def suspect_clones(db: Db, suspects: Sequence[Suspect], at: datetime) -> list[st
             "clone alarm: %s seems to be in two places (%s)", suspect.device_id, suspect.evidence
         )
     return [suspect.device_id for suspect in raised]
+
+
+def sound_sensed(db: Db, batch: Batch) -> None:
+    """Raise an alarm for what vehicles felt, as `devices.ingest` does with every batch.
+
+    One that is open counts what is felt again: however often a sensor turns, it is one episode
+    until a person has looked. Holds the audit chain until the transaction ends: call it last.
+    """
+    for received, alarm, detail in _sensed(batch):
+        if alarm_store.add_alarm(db, received.scope, received.device_id, alarm, detail, batch.at):
+            scope = received.scope
+            system = Actor("cloud", "system", scope.tenant, scope.city)
+            told = {"kind": alarm, **detail}
+            identity.audit(db, system, "alarm.raised", received.device_id, told, batch.at)
+            log.warning("alarm: %s says %s", received.device_id, alarm)
+        else:
+            at = batch.at
+            alarm_store.see_again(db, received.device_id, alarm, detail, at, at - _SAME_SIGHTING)
+
+
+def _sensed(batch: Batch) -> Iterator[tuple[ReceivedSegment, str, dict[str, Any]]]:
+    for received in batch.segments:
+        facts = received.segment.facts if received.segment is not None else None
+        for fact, time_ms in zip(facts or (), received.times_ms, strict=False):
+            if (alarm := SENSED.get(fact.kind)) is not None:
+                felt_at = datetime.fromtimestamp(time_ms / 1000, UTC)
+                yield received, alarm, {"felt_at": rfc3339(felt_at)}
 
 
 def _raise(db: Db, scope: Scope, suspect: Suspect, at: datetime) -> bool:

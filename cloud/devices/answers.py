@@ -46,12 +46,12 @@ def take_answers(db: Db, batch: Batch) -> None:
     """
     told: list[Told] = []
     twins: list[TwinTold] = []
-    for device_id, kind, fields, at in _facts(batch):
+    for device_id, kind, fields, when in _facts(batch):
         if kind in _ABOUT_COMMANDS:
-            answer = _read_command(device_id, kind, fields, at)
+            answer = _read_command(device_id, kind, fields, when)
             _count("malformed") if answer is None else told.append(answer)
         elif kind in ("twin.applied", "twin.refused"):
-            report = _read_twin(device_id, kind, fields, at)
+            report = _read_twin(device_id, kind, fields, when.at)
             _count("malformed") if report is None else twins.append(report)
     if told:
         batch.commands.extend(_take_commands(db, told, batch.at))
@@ -70,6 +70,7 @@ def _take_commands(db: Db, told: list[Told], now: datetime) -> list[CommandRow]:
     """Move them on; return those that moved, as they stand then."""
     known = command_store.lock_courses(db, {answer.id for answer in told})
     changed: dict[UUID, Course] = {}
+    newest: dict[UUID, Told] = {}
     for answer in told:
         course = changed.get(answer.id) or known.get(answer.id)
         if course is None or course.device_id != answer.device_id:
@@ -80,13 +81,13 @@ def _take_commands(db: Db, told: list[Told], now: datetime) -> list[CommandRow]:
         if moved is None:
             _count("late")
         else:
-            changed[answer.id] = moved
+            changed[answer.id], newest[answer.id] = moved, answer
     if not changed:
         return []
     rows = command_store.save_courses(db, list(changed.values()))
     for row in rows:
         if rules.is_final(row.state):
-            requests.tell_ended(db, row, now)
+            requests.tell_ended(db, row, now, newest[row.id])
             metrics.COMMANDS.labels(row.kind, row.state).inc()
             took = (row.ended_at or now) - (row.approved_at or row.created_at)
             metrics.COMMAND_SECONDS.labels(row.kind).observe(took.total_seconds())
@@ -136,19 +137,28 @@ def _is_news(report: TwinTold, last: tuple[int, str | None, str]) -> bool:
     return state != "applied" and (report.state, report.reason) != (state, reason)
 
 
-def _facts(batch: Batch) -> Iterator[tuple[str, str, Mapping[str, Any], datetime]]:
-    """Yield device, kind, fields and corrected time of each fact."""
+@dataclass(frozen=True, slots=True)
+class _When:
+    """When a fact happened: by the corrected clock, and on the monotonic one of a run."""
+
+    at: datetime
+    boot: str
+    mono_s: float
+
+
+def _facts(batch: Batch) -> Iterator[tuple[str, str, Mapping[str, Any], _When]]:
+    """Yield device, kind, fields and time of each fact."""
     for received in batch.segments:
         if received.segment is None or received.segment.facts is None:
             continue
+        boot = f"{received.header.boot_id:08x}"
         for fact, time_ms in zip(received.segment.facts, received.times_ms, strict=True):
             at = datetime.fromtimestamp(time_ms / 1000, UTC)
-            yield received.device_id, fact.kind, fact.fields, at
+            when = _When(at, boot, fact.mono_ms / 1000)
+            yield received.device_id, fact.kind, fact.fields, when
 
 
-def _read_command(
-    device_id: str, kind: str, fields: Mapping[str, Any], at: datetime
-) -> Told | None:
+def _read_command(device_id: str, kind: str, fields: Mapping[str, Any], when: _When) -> Told | None:
     states = _PROGRESS if kind == "command.progress" else _ENDED
     state = fields.get("state")
     if not isinstance(state, str) or state not in states:
@@ -157,8 +167,8 @@ def _read_command(
         command_id = UUID(str(fields.get("id")))
     except ValueError:
         return None
-    # A repeated answer has the time of the repetition, so its "ago" would be wrong.
-    repeated = fields.get("repeat") is True
+    # A repeated answer has the time of the repetition: its "ago" and its clock would be wrong.
+    repeated, at = fields.get("repeat") is True, when.at
     return Told(
         id=command_id,
         device_id=device_id,
@@ -167,6 +177,8 @@ def _read_command(
         at=at,
         accepted_at=None if repeated else _ago(at, fields.get("accepted_ago_ms")),
         executing_at=None if repeated else _ago(at, fields.get("executing_ago_ms")),
+        boot=None if repeated else when.boot,
+        mono_s=None if repeated else when.mono_s,
     )
 
 

@@ -1,7 +1,7 @@
 """The door of the context devices."""
 
 from cloud.devices import agent_config
-from cloud.devices.alarms import open_alarms
+from cloud.devices.alarms import open_alarms, sound_sensed
 from cloud.devices.batch import Batch, Keep, Projector, ReceivedSegment
 from cloud.devices.command_problems import CommandRefusedError
 from cloud.devices.command_rules import Limits
@@ -78,5 +78,6 @@ __all__ = [
     "open_alarms",
     "request_command",
     "revoke",
+    "sound_sensed",
     "twin",
 ]

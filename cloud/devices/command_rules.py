@@ -83,6 +83,8 @@ class Told:
         at: when it said so.
         accepted_at: when it was taken up.
         executing_at: when the work began.
+        boot: the run of its agent, 8 hex digits; None in an answer that was repeated.
+        mono_s: when it said so, seconds on the monotonic clock of that run; likewise None.
     """
 
     id: UUID
@@ -92,6 +94,8 @@ class Told:
     at: datetime
     accepted_at: datetime | None = None
     executing_at: datetime | None = None
+    boot: str | None = None
+    mono_s: float | None = None
 
 
 def ttl(kind: str) -> timedelta:

@@ -8,6 +8,7 @@ Without a gate nobody new gets in; who is connected stays.
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -30,13 +31,16 @@ from cloud.devices.gate_takeovers import Takeovers
 from cloud.devices.inbox import Inbox
 from cloud.devices.refusals import Refusals
 from cloud.devices.session import DATABASE_TROUBLE, Session
-from cloud.devices.store import certificates
+from cloud.devices.store import alarms, certificates
 from cloud.devices.store.certificates import CertificateRow
 from cloud.kit.clock import Clock
 from cloud.kit.nats import FLEET
 from cloud.kit.nats_jwt import AccountKey, callout_answer, claims_of, user_jwt
 
 log = logging.getLogger(__name__)
+
+Note = Callable[[Mapping[str, int]], None]
+"""Note how often devices are let in now; raises one of DATABASE_TROUBLE."""
 
 Find = Callable[[Collection[str]], Mapping[str, CertificateRow]]
 """Look certificates up by fingerprint; raises one of DATABASE_TROUBLE."""
@@ -71,8 +75,9 @@ class Gate:
     ) -> None:
         self._session = Session(dsn)
         self._doorkeeper = Doorkeeper(
-            client, issuer_seed, self._look_up, clock, refusals or Refusals()
+            client, issuer_seed, self._look_up, clock, refusals or Refusals(), note=self._note
         )
+        self._clock = clock
         self._cutter = Cutter(client, dsn, clock)
         self._takeovers = Takeovers(client, dsn, clock)
 
@@ -89,18 +94,30 @@ class Gate:
     def _look_up(self, fingerprints: Collection[str]) -> Mapping[str, CertificateRow]:
         return self._session.run(lambda db: certificates.by_fingerprint(db, fingerprints))
 
+    def _note(self, admitted: Mapping[str, int]) -> None:
+        now = self._clock.now()
+        self._session.run(lambda db: alarms.count_admitted(db, admitted, now))
+
 
 class Doorkeeper:
     """Answers the broker: one worker of the queue group `gate`."""
 
     def __init__(
-        self, client: Client, issuer_seed: str, find: Find, clock: Clock, refusals: Refusals
+        self,
+        client: Client,
+        issuer_seed: str,
+        find: Find,
+        clock: Clock,
+        refusals: Refusals,
+        *,
+        note: Note = lambda _admitted: None,
     ) -> None:
         self._client = client
         self._key = AccountKey.from_seed(issuer_seed)
         self._find = find
         self._clock = clock
         self._refusals = refusals
+        self._note = note
         self._inbox: Inbox[Asked] = Inbox(
             lambda asked: asked.host,
             lambda asked: len(asked.certificate),
@@ -150,12 +167,18 @@ class Doorkeeper:
             rows = self._find({who.fingerprint for who in known}) if known else {}
         except DATABASE_TROUBLE:
             away = NotAdmittedError("database_away")
+        admitted: Counter[str] = Counter()
         for who in known:
             try:
                 answer = self._admit(who, rows.get(who.fingerprint), away)
+                admitted[who.device_id] += 1
             except NotAdmittedError as refused:
                 answer = self._refuse(who.asked, refused)
             answers.append((who.asked.reply, answer))
+        if admitted:
+            # Before they are in, so that their hello finds itself counted.
+            with contextlib.suppress(*DATABASE_TROUBLE):
+                self._note(admitted)
         return answers
 
     def _admit(

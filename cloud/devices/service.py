@@ -120,7 +120,7 @@ def greet(
 def _watch_boots(
     db: Db, greetings: Sequence[Greeting], known: Mapping[str, BootsRow], at: datetime
 ) -> None:
-    """Raise a clone alarm when an agent's run speaks again after a newer one did."""
+    """Raise clone alarms: a run that is over speaks again, or somebody else was let in."""
     boots = {device_id: Boots(row.boot_id, row.superseded) for device_id, row in known.items()}
     suspects: list[Suspect] = []
     for greeting in greetings:
@@ -132,12 +132,27 @@ def _watch_boots(
         boots[device_id], is_back = boots.get(device_id, Boots(boot_id)).hear(boot_id)
         if is_back:
             suspects.append(Suspect(device_id, "boot_id", {"boot_id": boot_id}))
+        elif more := _count_connections(db, greeting, before):
+            suspects.append(Suspect(device_id, "connections", {"not_tried": more}))
     for device_id, seen in boots.items():
         before = known.get(device_id)
         if seen.superseded != (() if before is None else before.superseded):
             alarm_store.save_superseded(db, device_id, seen.superseded)
     if suspects:
         alarms.suspect_clones(db, suspects, at)
+
+
+def _count_connections(db: Db, greeting: Greeting, known: BootsRow | None) -> int:
+    """Return how many connections somebody else made since the last hello."""
+    hello, more = greeting.hello, None
+    tried = hello.tried or 0
+    if known is not None:
+        more = alarms.strangers(known, hello.boot_id, tried, greeting.received_at)
+        if more is None and known.boot_id == hello.boot_id and known.judged_tried:
+            return 0
+    admitted = known.admitted if known is not None else 0
+    alarm_store.save_judged(db, greeting.device_id, admitted, tried)
+    return more or 0
 
 
 def _hear(clock: ToldClock, greeting: Greeting, last_seq: int) -> ToldClock:

@@ -70,6 +70,36 @@ ACTIONS = (
     ),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class AlarmWords:
+    """An alarm in words: on the list, on the device's page, and what to do."""
+
+    short: str
+    what: str
+    advice: str
+
+
+_ALARMS = {
+    "clone": AlarmWords(
+        "Clone",
+        "The same identity seems to be in two places.",
+        "Find out which device is the right one, revoke the certificates if the other is not"
+        " yours, then clear the alarm.",
+    ),
+    "tampered": AlarmWords(
+        "Tampered with",
+        "Somebody tampers with the vehicle.",
+        "Look where it is, immobilise it when it should stand, send somebody, then clear the"
+        " alarm.",
+    ),
+    "tipped_over": AlarmWords(
+        "Tipped over",
+        "The vehicle has tipped over.",
+        "Ask its rider or send somebody to set it up, then clear the alarm.",
+    ),
+}
+
 _SAID = {
     "awaiting_approval": ("waits for a second person", "Another member of staff must approve it."),
     "accepted": ("accepted by the vehicle", ""),
@@ -162,6 +192,14 @@ class Told:
         """Everything in one sentence, to be read aloud when it changes."""
         after = f" {self.steps[-1].after} after it was asked for" if self.tone == "good" else ""
         return f"{self.what}: {self.how}{after}. {self.advice}".rstrip()
+
+
+def alarm_words(kind: str) -> AlarmWords:
+    """Put an alarm into words."""
+    words = kind.replace("_", " ").capitalize()
+    return _ALARMS.get(
+        kind, AlarmWords(words, f"{words}.", "Have somebody look at it, then clear the alarm.")
+    )
 
 
 def actions(

@@ -21,6 +21,7 @@ Reader = Annotated[Principal, needs("devices:read")]
 _MOST_COMMANDS = 10
 
 templates.globals.update(
+    alarm_words=words.alarm_words,
     intervals=words.INTERVALS,
     speed_kmh=words.KMH,
     speed_modes=words.MODES,
@@ -54,7 +55,9 @@ def devices_page(request: Request, who: Reader) -> HTMLResponse:
     with request.app.state.pool.connection() as db:
         found = devices.devices(db, now, scope=who.realm)
         alarms = devices.open_alarms(db, scope=who.realm)
-    raised = {alarm.device_id for alarm in alarms}
+    raised: dict[str, list[str]] = {}
+    for alarm in alarms:
+        raised.setdefault(alarm.device_id, []).append(words.alarm_words(alarm.kind).short)
     return page(request, "devices.html", section="devices", now=now, devices=found, raised=raised)
 
 

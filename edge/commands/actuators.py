@@ -28,13 +28,23 @@ class Actuator(Protocol):
 class Station:
     """An actuator, and the lock that lets one thing be done with it at a time.
 
-    `settles_s`: how long its sensors may still show what was before.
+    `settles_s`: how long its sensors may still show what was before. `turns` grows when something
+    is begun, and when it has ended.
     """
 
     name: str
     actuator: Actuator
     settles_s: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: int = 0
+
+    async def perform(self, kind: str, args: Mapping[str, Any]) -> Outcome:
+        """Have the actuator do it; the caller holds the lock."""
+        self.turns += 1
+        try:
+            return await self.actuator.perform(kind, args)
+        finally:
+            self.turns += 1
 
 
 class Only:
@@ -92,6 +102,11 @@ class Actuators:
         """Return who performs `kind`."""
         able = (one for one in self.stations if kind in one.actuator.capabilities)
         return next(able, None)
+
+    @property
+    def turns(self) -> int:
+        """A number that stays the same as long as nothing is done."""
+        return sum(station.turns for station in self.stations)
 
     def seen(self) -> ControllerState | None:
         """Return what the controller's sensors say."""

@@ -182,22 +182,32 @@ class CommandDesk:
         _log.info("command %s %s: %s", record.kind, record.id, said)
 
     def _result(self, order: Order, outcome: Outcome) -> dict[str, FieldValue]:
-        now_s = self._clock.mono_s()
         fields: dict[str, FieldValue] = {
             "id": order.id,
             "kind": order.record.kind,
             "state": outcome.state,
             "reason": outcome.reason,
         }
+        return fields | self._reached(order)
+
+    def _reached(self, order: Order) -> dict[str, FieldValue]:
+        """Return how long ago an order was accepted and begun.
+
+        Of an earlier run's only its reception is known, by a clock that may have been set.
+        """
+        if order.kept:
+            ago_ms = self._clock.wall_ms() - order.record.received_wall_ms
+            return {"accepted_ago_ms": ago_ms} if ago_ms >= 0 else {}
+        now_s = self._clock.mono_s()
         reached = {"accepted_ago_ms": order.accepted_s, "executing_ago_ms": order.executing_s}
-        return fields | {
+        return {
             name: round((now_s - at_s) * 1000) for name, at_s in reached.items() if at_s is not None
         }
 
     async def _tell(self, order: Order, state: str) -> None:
         await self._journal.append_fact(
             "command.progress",
-            {"id": order.id, "state": state},
+            {"id": order.id, "state": state, **self._reached(order)},
             traceparent=order.record.traceparent,
         )
 

@@ -128,7 +128,7 @@ class Lane:
         if restarts:
             await self._tell(order, "executing")
         reach(BEFORE_ACTUATION)
-        outcome = await self.station.actuator.perform(record.kind, record.args)
+        outcome = await self.station.perform(record.kind, record.args)
         reach(AFTER_ACTUATION)
         return outcome
 

@@ -23,6 +23,9 @@ from protocol.messages import MessageError
 _log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 1.0
+CALM = 3
+"""Looks without a command before a change counts as nobody's: sensors lag behind."""
+
 _DETAIL = 200
 _CAREFUL = ("walk", "eco", "normal", "sport")
 
@@ -117,16 +120,18 @@ class TwinKeeper:
             await self._refuse(twin.version, why.reason, str(why))
 
     async def enforce(self) -> None:
-        """Do at the actuators what a stored twin says, as soon as they speak; never loosen it."""
-        twin = self.twin
+        """Keep the controller to the twin, for ever; never loosen anything.
+
+        After a start, after its silence, and when it allows more than the twin although nobody
+        told it to: it was replaced, or lost its power. What a command loosened stays loose.
+        """
         if self._actuators.controller is None:
             return
-        while twin is not None and twin is self.twin:
-            state = self._actuators.seen()
-            left = stricter(twin, state)
-            if not left:
-                return
-            if state is not None:
+        watch = Loosened()
+        while True:
+            twin, state = self.twin, self._actuators.seen()
+            left = stricter(twin, state) if twin is not None else []
+            if watch.see(twin, left, heard=state is not None, turns=self._actuators.turns):
                 async with self._busy:
                     if twin is self.twin:
                         await self._try(left)
@@ -214,7 +219,7 @@ class TwinKeeper:
         async with station.lock:
             if (reason := self._forbids(kind, args)) is not None:  # it may roll by now
                 return Outcome("refused", reason)
-            return await station.actuator.perform(kind, args)
+            return await station.perform(kind, args)
 
     async def _refuse(self, version: int, reason: str, detail: str) -> None:
         """Say so, unless the same is on its way up already."""
@@ -240,6 +245,43 @@ class TwinKeeper:
     def _is_so(self, step: Step) -> bool:
         station = self._actuators.of(step.kind)
         return station is not None and station.actuator.is_so(step.kind, step.args) is True
+
+
+class Loosened:
+    """Tells when a controller allows more than the twin, and nobody told it to. Pure."""
+
+    def __init__(self) -> None:
+        self._twin: DesiredTwin | None = None
+        self._due = True
+        self._was_strict = False
+        self._turns = 0
+        self._calm = 0
+
+    def see(
+        self, twin: DesiredTwin | None, left: Sequence[Step], *, heard: bool, turns: int
+    ) -> bool:
+        """Take one look; return whether what is left must be done now.
+
+        Args:
+            twin: the twin in force.
+            left: what the controller does not keep of it.
+            heard: whether the controller speaks.
+            turns: grows while somebody has it do something.
+        """
+        if not heard:
+            self._due = True
+            return False
+        if twin is not self._twin:
+            self._twin, self._was_strict = twin, False
+        self._calm = self._calm + 1 if turns == self._turns else 0
+        self._turns = turns
+        if self._calm >= CALM and self._was_strict and left:
+            self._due = True
+        if not left:
+            self._due, self._was_strict = False, True
+        elif self._calm < CALM:
+            self._was_strict = False
+        return self._due and bool(left)
 
 
 def stricter(twin: DesiredTwin, state: ControllerState | None) -> list[Step]:

@@ -10,6 +10,7 @@ from edge.findings import Finding, trouble
 from edge.identity.certificate import CertificateInfo
 from edge.identity.keys import FileKeyStore, KeyStoreError
 from edge.settings import Settings
+from edge.times import rfc3339
 
 DAY_MS = 86_400_000
 
@@ -39,9 +40,9 @@ def describe(settings: Settings) -> dict[str, Any]:
         "enrolled": held is not None,
         "serial": held and held.serial,
         "common_name": held and held.common_name,
-        "not_before_ms": held and held.not_before_ms,
-        "not_after_ms": held and held.not_after_ms,
-        "renew_from_ms": held and held.renew_from_ms,
+        "not_before": held and rfc3339(held.not_before_ms),
+        "not_after": held and rfc3339(held.not_after_ms),
+        "renew_from": held and rfc3339(held.renew_from_ms),
         "signers": [each.key_id for each in keys.signers()],
         "claim": _claim_state(settings, keys),
     }
@@ -56,8 +57,8 @@ def as_text(told: dict[str, Any]) -> str:
         "device": told["device_id"],
         "folder": told["folder"],
         "certificate": f"{told['serial']}, of {told['common_name']}",
-        "good": f"{utc(told['not_before_ms'])} to {utc(told['not_after_ms'])}",
-        "renewed": f"about {utc(told['renew_from_ms'])}",
+        "good": f"{told['not_before']} to {told['not_after']}",
+        "renewed": f"about {told['renew_from']}",
         "believes": ", ".join(told["signers"]) or "no signer",
         "claim": told["claim"],
     }

@@ -2,18 +2,14 @@
 
 import csv
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from edge.journal.inspect import ExportedReading, JournalStats, readings
+from edge.times import rfc3339
 from protocol.signals import BY_ID
-
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
-_LATEST = datetime.max.replace(tzinfo=UTC)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_json(stats: JournalStats) -> str:
@@ -46,7 +42,7 @@ def write_jsonl(path: Path, out: IO[str]) -> None:
             "lane": "signal",
             "epoch": reading.epoch,
             "seq": reading.seq,
-            "time": _rfc3339(reading.time_ms),
+            "time": rfc3339(reading.time_ms),
             "values": {_name(key): _value(key, raw) for key, raw in reading.values.items()},
         }
         out.write(json.dumps(row) + "\n")
@@ -63,7 +59,7 @@ def write_csv(path: Path, out: IO[str]) -> None:
 
 def _csv_row(reading: ExportedReading, ids: list[int]) -> list[object]:
     cells = (_value(key, reading.values[key]) if key in reading.values else None for key in ids)
-    return ["signal", reading.epoch, reading.seq, _rfc3339(reading.time_ms), *cells]
+    return ["signal", reading.epoch, reading.seq, rfc3339(reading.time_ms), *cells]
 
 
 def _name(signal_id: int) -> str:
@@ -74,12 +70,3 @@ def _name(signal_id: int) -> str:
 def _value(signal_id: int, raw: int) -> float:
     signal = BY_ID.get(signal_id)
     return signal.from_raw(raw) if signal else raw
-
-
-def _rfc3339(time_ms: int) -> str:
-    """A clock gone wild may be outside of what a calendar can say: then the nearest it can."""
-    try:
-        moment = _EPOCH + timedelta(milliseconds=time_ms)
-    except OverflowError:
-        moment = _LATEST if time_ms > 0 else _EARLIEST
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -48,8 +48,9 @@ class About:
 
 @dataclass(slots=True)
 class UplinkCounters:
-    """What has happened since start."""
+    """What has happened since start; `tried` counts also connections that came to nothing."""
 
+    tried: int = 0
     connections: int = 0
     hellos: int = 0
     acks: int = 0
@@ -212,6 +213,7 @@ class Session:
             agent_version=VERSION,
             battery=self.about.battery,
             capabilities=sorted(self.about.capabilities()),
+            tried=self.counters.tried,
         )
         self._asked_at_s[sent_at_ms] = now_s
         while len(self._asked_at_s) > _ASKED:

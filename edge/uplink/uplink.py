@@ -108,6 +108,7 @@ class Uplink:
         nonce = secrets.token_hex(8)
         will = encode(Gone(nonce=nonce))
         session: Session | None = None
+        self.counters.tried += 1
         try:
             async with connect(self._settings, self._about.device_id, will, self._keys) as link:
                 self.counters.connections += 1

@@ -111,7 +111,7 @@ def test_arguments_that_fit_are_taken(
         ("speed_limit", {"kmh": True}, "3 to 45"),
         ("speed_limit", {"kmh": 20.5}, "3 to 45"),
         ("set_intervals", {"intervals_s": {}}, "seconds by name"),
-        ("set_intervals", {"intervals_s": {"x": 1}}, "none of"),
+        ("set_intervals", {"intervals_s": {"x": 1}}, "there is no 'x'"),
     ],
 )
 def test_arguments_that_do_not_fit_say_what_would(

@@ -2,15 +2,20 @@
 
 import json
 import re
+import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Unpack
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cloud.kit.db import connect
 from cloud.pages import assets
+from edge.identity.keys import FileKeyStore
+from tests.broker import raw_connection
 from tests.cloud.signed_in import an_account
 from tests.stories import browsing
 from tests.stories.browsing import WIDTHS, Looks, Scheme, troubles
@@ -210,6 +215,59 @@ def test_a_second_person_approves_what_waits_for_one(roles: Roles, house: OneVeh
             expect(page.locator("#outcome")).to_contain_text("Immobilise: done")
         assert wish(on=False, key="two-over")["state"] == "pending"
     roles.forget_limits()
+
+
+def test_the_list_shows_without_reload_what_was_felt_and_who_is_away(
+    roles: Roles, house: OneVehicle
+) -> None:
+    with roles.watching("viewer", "/devices") as page:
+        page.evaluate("window.loadedOnce = true")
+        row = page.locator(f'tr[data-id="{house.device}"]')
+        expect(page.locator("#feed")).to_have_text("Live")
+        expect(row).not_to_contain_text("Tipped over")
+        house.set(LOCK, tip_over=True)
+        expect(row).to_contain_text("Tipped over", timeout=SOON_MS)
+        house.set(LOCK, tip_over=False)
+        house.fall_silent()
+        try:
+            expect(row.locator(".word")).to_have_text("Offline", timeout=SOON_MS)
+        finally:
+            house.speak()
+        expect(row.locator(".word")).to_have_text("Connected", timeout=SOON_MS)
+        assert page.evaluate("window.loadedOnce") is True
+    with house.client("supervisor") as api:
+        (alarm,) = api.get("/api/v1/alarms").raise_for_status().json()
+        assert (alarm["kind"], alarm["device_id"]) == ("tipped_over", house.device)
+        clear(api, alarm["id"])
+
+
+def test_a_copy_of_the_vehicles_key_that_connects_once_is_an_alarm(
+    roles: Roles, house: OneVehicle
+) -> None:
+    told = json.loads((house.folder / "data" / "cloud.json").read_text("utf-8"))
+    config = tomllib.loads((house.folder / f"{house.device}.toml").read_text("utf-8"))
+    tls = FileKeyStore(house.folder / config["identity"]["folder"]).tls_context()
+    place = (told["mqtt"]["host"], told["mqtt"]["port"])
+    with roles.watching("supervisor") as page:
+        expect(page.locator("#state .word")).to_have_text("Connected", timeout=SOON_MS)
+        time.sleep(2)  # the broker holds whoever comes within a second of another
+        link, _ = raw_connection(place, tls, house.device)
+        with link:
+            alarm = page.get_by_label("Alarm")
+            expect(alarm).to_contain_text("two places", timeout=SOON_MS)
+            expect(page.locator("#state .word")).to_have_text("Connected", timeout=SOON_MS)
+    with house.client("supervisor") as api:
+        (found,) = api.get("/api/v1/alarms").raise_for_status().json()
+        assert (found["kind"], found["detail"]["evidence"]) == ("clone", "connections")
+        clear(api, found["id"])
+
+
+def clear(api: httpx.Client, alarm_id: int) -> None:
+    api.post(
+        f"/api/v1/alarms/{alarm_id}/clear",
+        json={"reason": "the story has seen it"},
+        headers={"Idempotency-Key": f"clear-{alarm_id}"},
+    ).raise_for_status()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

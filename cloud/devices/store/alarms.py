@@ -30,11 +30,19 @@ class AlarmRow:
 
 @dataclass(frozen=True, slots=True)
 class BootsRow:
-    """The run a device last spoke of, those before it, and when it was last heard."""
+    """The run a device last spoke of, those before it, when it was last heard; and connections.
+
+    `admitted` were let in so far, the last one at `admitted_at`; when the run was judged last it
+    were `judged_admitted`, and the run said to have tried `judged_tried`.
+    """
 
     boot_id: int
     superseded: tuple[int, ...]
     last_heard_at: datetime
+    admitted: int
+    admitted_at: datetime | None
+    judged_admitted: int
+    judged_tried: int
 
 
 def add_alarm(
@@ -100,13 +108,14 @@ def clear(db: Db, scope: Scope, alarm_id: int, at: datetime) -> AlarmRow | None:
 def lock_boots(db: Db, device_ids: Sequence[str]) -> dict[str, BootsRow]:
     """Return and hold what is known of devices' runs; those never heard are missing."""
     rows = db.execute(
-        "SELECT device_id, boot_id, superseded_boots, last_heard_at FROM devices.presence"
+        "SELECT device_id, boot_id, superseded_boots, last_heard_at, admitted, admitted_at,"
+        " judged_admitted, judged_tried FROM devices.presence"
         " WHERE device_id = ANY(%s) ORDER BY device_id FOR UPDATE",
         (list(device_ids),),
     )
     return {
-        device_id: BootsRow(boot_id, tuple(superseded), last_heard_at)
-        for device_id, boot_id, superseded, last_heard_at in rows
+        device_id: BootsRow(boot_id, tuple(superseded), *rest)
+        for device_id, boot_id, superseded, *rest in rows
     }
 
 
@@ -116,3 +125,38 @@ def save_superseded(db: Db, device_id: str, superseded: Sequence[int]) -> None:
         "UPDATE devices.presence SET superseded_boots = %s WHERE device_id = %s",
         (list(superseded), device_id),
     )
+
+
+def save_judged(db: Db, device_id: str, admitted: int, tried: int) -> None:
+    """Keep how many connections were let in, and how many a run said to have tried by then."""
+    db.execute(
+        "UPDATE devices.presence SET judged_admitted = %s, judged_tried = %s WHERE device_id = %s",
+        (admitted, tried, device_id),
+    )
+
+
+def count_admitted(db: Db, counts: Mapping[str, int], at: datetime) -> None:
+    """Count connections that are being let in; rows somebody else holds are left out.
+
+    Nobody who knocks may wait here. What is left out makes no alarm; what is counted may.
+    """
+    db.execute(
+        "WITH free AS (SELECT p.device_id FROM devices.presence p WHERE p.device_id = ANY(%(ids)s)"
+        "  ORDER BY p.device_id FOR UPDATE SKIP LOCKED)"
+        " UPDATE devices.presence p SET admitted = p.admitted + u.times, admitted_at = %(at)s"
+        " FROM unnest(%(ids)s::text[], %(times)s::bigint[]) u(device_id, times) JOIN free"
+        " USING (device_id) WHERE p.device_id = u.device_id",
+        {"ids": list(counts), "times": list(counts.values()), "at": at},
+    )
+
+
+def silent_since(db: Db, taken_at: Mapping[str, datetime]) -> tuple[set[str], datetime | None]:
+    """Return who of these has said no hello since then, and when anybody said the last one."""
+    rows = db.execute(
+        "SELECT u.device_id FROM unnest(%s::text[], %s::timestamptz[]) u(device_id, taken_at)"
+        " LEFT JOIN devices.presence p USING (device_id)"
+        " WHERE p.last_heard_at IS NULL OR p.last_heard_at < u.taken_at",
+        (list(taken_at), list(taken_at.values())),
+    ).fetchall()
+    newest = db.execute("SELECT max(last_heard_at) FROM devices.presence").fetchone()
+    return {device_id for (device_id,) in rows}, newest[0] if newest else None

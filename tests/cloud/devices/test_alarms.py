@@ -6,12 +6,15 @@ from typing import Any
 
 from cloud.devices import alarms, service, staff
 from cloud.devices.alarms import Boots
+from cloud.devices.commit import Parts, commit_batch
 from cloud.devices.gate_takeovers import Tally
+from cloud.devices.opening import open_all
 from cloud.devices.service import Greeting
 from cloud.kit.db import Db
+from cloud.telemetry import api as telemetry
 from protocol.messages import Hello
 from tests.cloud.devices.commanded import ASKER
-from tests.cloud.sealed import NOON, NOON_MS
+from tests.cloud.sealed import NOON, NOON_MS, arrival, facts
 
 MINUTE = timedelta(minutes=1)
 
@@ -111,14 +114,54 @@ def told(db: Db) -> list[str]:
     return [evidence for (evidence,) in rows]
 
 
-def test_two_takeovers_within_half_a_minute_are_suspicious() -> None:
-    now = [0.0]
-    tally = Tally(lambda: now[0])
-    assert not tally.add("bike-7")
-    now[0] = 31
-    assert not tally.add("bike-7")
-    assert not tally.add("bike-8")
-    now[0] = 60
-    assert tally.add("bike-7")
-    now[0] = 91
-    assert not tally.add("bike-7")
+def test_four_fights_within_half_a_minute_are_suspicious() -> None:
+    tally, at = Tally(), [NOON + timedelta(seconds=s) for s in (0, 10, 20, 31, 40, 51)]
+    assert [tally.add("bike-7", moment) for moment in at[:4]] == [None] * 4
+    assert tally.add("bike-8", at[4]) is None
+    assert tally.add("bike-7", at[4]) == at[1]
+    assert tally.add("bike-7", at[5]) is None
+
+
+def felt(db: Db, first: int, *kinds: str, at: datetime = NOON) -> None:
+    """Commit facts as ingest does."""
+    telemetry.prepare_partitions(db, NOON)
+    candidates, unreadable = open_all([arrival(facts(first, kinds), "bike-7", at)], {})
+    parts = Parts(telemetry.keep, (telemetry.project, alarms.sound_sensed))
+    outcome = commit_batch(db, candidates, unreadable, parts, at)
+    assert outcome.segments["new"] == 1
+
+
+def sensed(db: Db) -> list[tuple[str, int]]:
+    return [(alarm.kind, alarm.times) for alarm in alarms.open_alarms(db, ["bike-7"])]
+
+
+def test_what_a_vehicle_feels_is_one_alarm_an_episode(db: Db) -> None:
+    enrolled(db)
+    felt(db, 1, "lock.locked", "lock.tipped_over", "lock.righted", "lock.tipped_over")
+    assert sensed(db) == [("tipped_over", 1)]
+    felt(db, 5, "lock.tampered", "lock.tipped_over", at=NOON + MINUTE)
+    assert sensed(db) == [("tampered", 1), ("tipped_over", 2)]
+    tipped = alarms.open_alarms(db, ["bike-7"])[-1]
+    assert tipped.detail == {"felt_at": "2026-07-01T11:59:55.010Z"}
+    assert staff.clear_alarm(db, ASKER, tipped.id, "set up again", NOON + MINUTE)
+    assert sensed(db) == [("tampered", 1)]
+    felt(db, 7, "lock.tipped_over", at=NOON + 2 * MINUTE)
+    assert sensed(db) == [("tipped_over", 1), ("tampered", 1)]
+    rows = db.execute(
+        "SELECT action, detail->>'kind' FROM identity.audit WHERE target = 'bike-7' ORDER BY seq"
+    ).fetchall()
+    assert rows == [
+        ("alarm.raised", "tipped_over"),
+        ("alarm.raised", "tampered"),
+        ("alarm.cleared", "tipped_over"),
+        ("alarm.raised", "tipped_over"),
+    ]
+
+
+def test_a_fact_that_comes_again_is_not_felt_again(db: Db) -> None:
+    enrolled(db)
+    felt(db, 1, "lock.tampered")
+    candidates, unreadable = open_all([arrival(facts(1, ("lock.tampered",)), "bike-7")], {})
+    parts = Parts(telemetry.keep, (alarms.sound_sensed,))
+    commit_batch(db, candidates, unreadable, parts, NOON + MINUTE)
+    assert sensed(db) == [("tampered", 1)]

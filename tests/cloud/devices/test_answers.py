@@ -39,6 +39,16 @@ def ended_events(db: Db, row: CommandRow) -> list[tuple[str, str]]:
     return [(data["state"], data["reason"]) for (data,) in rows]
 
 
+def clocks(db: Db, row: CommandRow) -> list[tuple[str | None, float | None]]:
+    """The run and its monotonic seconds that the command's ends were told with."""
+    rows = db.execute(
+        "SELECT data -> 'boot', data -> 'mono_s' FROM kit.event"
+        " WHERE type = 'devices.command_ended.v1' AND data ->> 'command_id' = %s ORDER BY id",
+        (str(row.id),),
+    ).fetchall()
+    return [(boot, mono_s) for boot, mono_s in rows]
+
+
 def test_a_result_ends_a_command_with_the_devices_own_times(db: Db) -> None:
     row = ask(db, an_able_device(db, "answer-001"))
     take(db, "answer-001", 1, result(row, accepted_ago_ms=40, executing_ago_ms=30))
@@ -49,6 +59,20 @@ def test_a_result_ends_a_command_with_the_devices_own_times(db: Db) -> None:
     assert ended.executing_at == at - timedelta(milliseconds=30)
     assert ended.ended_at == at
     assert ended_events(db, row) == [("done", "")]
+
+
+def test_an_end_is_told_on_the_monotonic_clock_of_the_run_that_saw_it(db: Db) -> None:
+    row = ask(db, an_able_device(db, "answer-015"))
+    take(db, "answer-015", 1, result(row))
+    assert clocks(db, row) == [("00000007", 1.0)]
+
+
+def test_an_answer_that_is_repeated_and_one_that_never_came_tell_no_clock(db: Db) -> None:
+    repeated = ask(db, an_able_device(db, "answer-016"))
+    take(db, "answer-016", 1, result(repeated, repeat=True))
+    silent = ask(db, an_able_device(db, "answer-017"))
+    requests.expire(db, silent.not_after + seconds(1))
+    assert clocks(db, repeated) == clocks(db, silent) == [(None, None)]
 
 
 @pytest.mark.parametrize(("state", "reason"), [("refused", "moving"), ("failed", "interrupted")])

@@ -10,6 +10,7 @@ from cloud.devices import alarms, requests, staff
 from cloud.devices import api as devices
 from cloud.devices.enrolment import redeem
 from cloud.devices.model import Progress
+from cloud.devices.store import alarms as alarm_store
 from cloud.devices.store import greet
 from cloud.fleet import store as fleet_store
 from cloud.fleet.model import Vehicle
@@ -163,6 +164,17 @@ async def test_an_open_alarm_can_be_cleared_by_whom_may(
         assert (address in text) == offered, role
     assert staff.clear_alarm(db, ASKER, alarm.id, "looked at", clock.now())
     assert "two places" not in await read(pool, clock, f"/devices/{DEVICE}/state")
+
+
+async def test_an_alarm_of_a_sensor_says_what_was_felt_and_what_to_do(
+    db: Db, pool: Pool, clock: ManualClock
+) -> None:
+    for kind in ("tampered", "tipped_over"):
+        alarm_store.add_alarm(db, DEMO, DEVICE, kind, {}, clock.now())
+    assert "none Tipped over, Tampered with" in plain(await read(pool, clock, "/devices"))
+    text = plain(await read(pool, clock, f"/devices/{DEVICE}"))
+    assert "Somebody tampers with the vehicle. Seen 1 time, last 0 s ago. Look where" in text
+    assert "The vehicle has tipped over. Seen 1 time, last 0 s ago. Ask its rider" in text
 
 
 async def test_an_unknown_or_foreign_device_gets_a_friendly_page(

@@ -1,6 +1,7 @@
 """What the agent does itself, in a whole agent on an emulated battery and an emulated lock."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -211,3 +212,34 @@ async def test_a_reboot_comes_out_of_the_agent_and_is_done_when_it_is_back(
             await until(lambda: not agent.remote.desk._open)
             results = [one for one in await facts(agent.journal) if one.kind == "command.result"]
             assert [one.fields["state"] for one in results] == ["done"]
+            (progress,) = [
+                one for one in await facts(agent.journal) if one.kind == "command.progress"
+            ]
+            assert progress.fields["state"] == "executing"
+            for told_by in (progress, results[0]):
+                ago_ms = told_by.fields["accepted_ago_ms"]
+                assert isinstance(ago_ms, int)
+                assert 0 <= ago_ms < 60_000
+
+
+@pytest.mark.slow
+async def test_a_lock_unit_that_is_replaced_gets_the_limit_of_the_twin(tmp_path: Path) -> None:
+    old, new, line = LockUnit(), LockUnit(), tmp_path / "lock"
+    async with serve(build_shim("jbd"), link_path=tmp_path / "battery"):
+        plugged = contextlib.AsyncExitStack()
+        await plugged.enter_async_context(serve(old, link_path=line))
+        async with an_agent(tmp_path) as agent:
+            now_ms = time.time_ns() // 1_000_000
+            await agent.remote.twin.take(SIGNER.twin(1, issued_at_ms=now_ms, speed_limit_kmh=12))
+            await until(lambda: limit_of(agent) == 12)
+            await plugged.aclose()
+            async with serve(new, link_path=line):
+                await until(lambda: new.sensors.limit_kmh == 12)
+                await asyncio.sleep(4)
+                new.sensors.limit_kmh = 0  # its power went for less than a word
+                await until(lambda: new.sensors.limit_kmh == 12)
+
+
+def limit_of(agent: Agent) -> float | None:
+    state = agent.senses.seen()
+    return state.speed_limit_kmh if state is not None else None

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from edge.clock import ManualClock
+from edge.commands import twin
 from edge.controllers.base import Outcome
-from protocol.commands import KINDS
+from protocol.commands import KINDS, DesiredTwin
 from tests.edge.commands.parts import (
+    DEVICE,
     NOW_MS,
     Enrolled,
     FakeLock,
@@ -278,6 +280,53 @@ async def test_a_restart_limits_a_replaced_lock_again_and_never_loosens(tmp_path
         await vehicle.command(SIGNER.command("locate"))
         await vehicle.quiet()
         assert strict.moved == {"locate": 1}
+
+
+async def test_a_lock_that_comes_back_or_forgets_is_limited_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twin, "TRY_AGAIN_S", 0.01)
+    async with a_vehicle(tmp_path / "j.db", KEYS) as vehicle:
+        lock = vehicle.lock
+        await vehicle.twin(SIGNER.twin(1, immobilised=True, speed_limit_kmh=20))
+        lock.silent = True
+        await asyncio.sleep(0.05)
+        lock.limit_kmh, lock.immobilised, lock.silent = 0, False, False
+        await until(lambda: (lock.immobilised, lock.limit_kmh) == (True, 20))
+        await asyncio.sleep(0.1)
+        lock.limit_kmh = 0  # its power went for less than a word
+        await until(lambda: lock.limit_kmh == 20)
+        assert lock.limits == [20, 20, 20]
+
+
+async def test_what_a_command_loosens_stays_loose_until_the_lock_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twin, "TRY_AGAIN_S", 0.01)
+    async with a_vehicle(tmp_path / "j.db", KEYS) as vehicle:
+        lock = vehicle.lock
+        await vehicle.twin(SIGNER.twin(1, speed_limit_kmh=20))
+        await asyncio.sleep(0.1)
+        await vehicle.command(SIGNER.command("speed_limit", args={"kmh": 25}))
+        await vehicle.quiet()
+        await asyncio.sleep(0.2)
+        assert lock.limit_kmh == 25
+        lock.silent = True
+        await asyncio.sleep(0.05)
+        lock.silent = False
+        await until(lambda: lock.limit_kmh == 20)
+
+
+def test_a_sensor_that_lags_behind_a_command_does_not_undo_it() -> None:
+    watch, wanted = twin.Loosened(), DesiredTwin(DEVICE, 1, NOW_MS, [])
+    left = [twin.Step("speed_limit", {"kmh": 20}, None)]
+
+    def looks(*seen: tuple[list[twin.Step], int]) -> list[bool]:
+        return [watch.see(wanted, each, heard=True, turns=turns) for each, turns in seen]
+
+    assert looks(*[([], 0)] * 5) == [False] * 5
+    assert looks(([], 2), ([], 2), *[(left, 2)] * 9) == [False] * 11
+    assert looks(*[([], 2)] * 5, (left, 2), (left, 2)) == [False] * 5 + [True] * 2
 
 
 async def test_a_twin_in_force_is_not_told_again_by_a_restart(tmp_path: Path) -> None:

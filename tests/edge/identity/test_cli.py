@@ -98,7 +98,8 @@ async def test_identity_tells_a_script_and_a_person_who_this_is(
     assert held is not None
     assert (told["enrolled"], told["serial"], told["claim"]) == (True, held.serial, "used")
     assert told["signers"] == ["k1", "k2"]
-    assert told["not_before_ms"] < told["renew_from_ms"] < told["not_after_ms"]
+    assert told["not_before"] < told["renew_from"] < told["not_after"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["not_after"])
     assert await run("identity", "--config", config) == 0
     assert f"{held.serial}, of demo-001" in capsys.readouterr().out
     assert "the-claim" not in json.dumps(told)
