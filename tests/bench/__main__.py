@@ -15,7 +15,7 @@ from tests.bench.runner import BENCHMARKS, run
 
 RESULTS = ROOT / "docs" / "results"
 EXAMPLES = """examples:
-  python -m tests.bench                       everything, about four minutes
+  python -m tests.bench                       everything, about seven minutes
   python -m tests.bench --only codec journal  two of them, printed only
   python -m tests.bench --quick --out /tmp/b  small sizes, to see that it works
 """

@@ -67,6 +67,7 @@ def measure(work: Path, *, quick: bool) -> Iterator[Row]:
             _fill(db, count)
             db.execute(CHECKED.encode())
             yield from _searches(db, parts, count, FEW if quick else SEARCHES)
+            yield from _alternatives(db, count, FEW if quick else SEARCHES)
         with open_pool(dsn, max_size=PEOPLE // 8) as pool:
             yield from _holds(pool, parts, FEW // 10 if quick else HOLDS)
             yield from _crowds(pool, parts, 1 if quick else ROUNDS)
@@ -110,6 +111,17 @@ def _searches(db: Db, parts: Parts, vehicles: int, times: int) -> Iterator[Row]:
         spent.append(_seconds(lambda near=near: find(db, parts, DEMO, near, NOW)))  # type: ignore[misc]
     note = f"1 km, type, charge, free, with price, at most 50; {vehicles:,} vehicles"
     yield from _of("search", spent, note, at_most(20), at_most(20))
+
+
+def _alternatives(db: Db, vehicles: int, times: int) -> Iterator[Row]:
+    dice = random.Random(3)
+    spent: list[float] = []
+    for _ in range(times):
+        vehicle = search.find(db, DEMO, f"v-{dice.randrange(vehicles):05}")
+        assert vehicle is not None
+        spent.append(_seconds(lambda vehicle=vehicle: holds.alternatives(db, vehicle, NOW)))  # type: ignore[misc]
+    note = f"the nearest three, of one kind first; {vehicles:,} vehicles"
+    yield from _of("alternatives", spent, note, at_most(20), at_most(20))
 
 
 def _holds(pool: Pool, parts: Parts, times: int) -> Iterator[Row]:

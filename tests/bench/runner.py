@@ -45,6 +45,7 @@ BENCHMARKS = (
     Benchmark("latency", "from the battery to the ack", 90),
     Benchmark("commands", "from the request to the latch and back", 120),
     Benchmark("bookings", "search, holds, and 200 people who want one vehicle", 180),
+    Benchmark("unlocks", "from a customer's tap to riding", 180),
     Benchmark("connects", "TLS connects a second, revocation", 120),
 )
 
