@@ -3,6 +3,7 @@ PYTHON ?= python3
 VEHICLES ?= 20
 DATA_DIR ?= .demo
 JSON ?=
+CITY ?=
 UPGRADE ?=
 
 VENV := .venv
@@ -32,8 +33,8 @@ test: static browser ## every check and every test, with its own set-up: what CI
 	$(SAY) 'all tests'
 	@$(PYTEST) -n 2 --dist loadfile
 
-demo: $(VENV)/.assets ## the whole system with simulated vehicles; JSON=1 VEHICLES=20 DATA_DIR=.demo
-	@exec $(PY) -m simulator.demo --vehicles $(or $(VEHICLES),20) --data-dir "$(or $(DATA_DIR),.demo)" $(if $(filter 1,$(JSON)),--json)
+demo: $(VENV)/.assets ## the whole system with simulated vehicles; JSON=1 VEHICLES=20 DATA_DIR=.demo CITY=porto
+	@exec $(PY) -m simulator.demo --vehicles $(or $(VEHICLES),20) --data-dir "$(or $(DATA_DIR),.demo)" $(if $(CITY),--city $(CITY)) $(if $(filter 1,$(JSON)),--json)
 
 bench: $(VENV)/.assets ## measure codec, journal, agent and ingest; writes docs/results
 	@$(PY) -m tests.bench

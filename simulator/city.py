@@ -9,15 +9,16 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from simulator.motion import TOWN
 
 METRES_A_DEGREE: Final = 111_195.0
-OSM_CREDIT: Final = "(c) OpenStreetMap contributors, ODbL 1.0, openstreetmap.org/copyright"
+OSM_CREDIT: Final = "© OpenStreetMap contributors, ODbL 1.0"
+OSM_CREDIT_URL: Final = "https://www.openstreetmap.org/copyright"
 DRIVEN: Final = frozenset(
     {
         "primary",
@@ -32,6 +33,16 @@ DRIVEN: Final = frozenset(
     }
 )
 """Values of OSM's `highway` that scooters go on."""
+Rank = Literal["major", "street", "path"]
+_RANKS: Final[Mapping[str, Rank]] = {
+    "primary": "major",
+    "secondary": "major",
+    "tertiary": "major",
+    "service": "path",
+    "pedestrian": "path",
+    "cycleway": "path",
+    "living_street": "path",
+}
 
 _NAMES = (
     "Alder",
@@ -80,10 +91,11 @@ Spot = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Street:
-    """A street from point to point."""
+    """A street from point to point; `rank` is how a map draws it."""
 
     name: str
     line: Sequence[Spot]
+    rank: Rank = "street"
 
 
 @dataclass(slots=True)
@@ -93,12 +105,14 @@ class City:
     Attributes:
         name: for people.
         credit: whose map it is; "" for one that nobody drew.
+        credit_url: where that is explained.
         streets: to ride along.
         features: bays and zones.
     """
 
     name: str
     credit: str = ""
+    credit_url: str = ""
     streets: list[Street] = field(default_factory=list)
     features: list[dict[str, Any]] = field(default_factory=list)
 
@@ -125,7 +139,7 @@ class City:
             {
                 "type": "Feature",
                 "id": f"street-{number:05}",
-                "properties": {"kind": "street", "name": street.name},
+                "properties": {"kind": "street", "name": street.name, "rank": street.rank},
                 "geometry": {
                     "type": "LineString",
                     "coordinates": [_rounded(spot) for spot in street.line],
@@ -137,6 +151,7 @@ class City:
             "type": "FeatureCollection",
             "name": self.name,
             "attribution": self.credit,
+            "attribution_url": self.credit_url,
             "features": [*self.features, *streets],
         }
 
@@ -213,9 +228,10 @@ def made_up(
     city = City("Blocksburg")
     for number, across in enumerate(lines):
         name = _NAMES[number % len(_NAMES)]
+        rank: Rank = "street" if number % 4 else "major"
         city.streets += [
-            Street(f"{name} Street", [plane.spot(across, along) for along in lines]),
-            Street(f"{name} Avenue", [plane.spot(along, across) for along in lines]),
+            Street(f"{name} Street", [plane.spot(across, along) for along in lines], rank),
+            Street(f"{name} Avenue", [plane.spot(along, across) for along in lines], rank),
         ]
     edge = half + block_m
     city.add_zone("town", "service_area", city.name, plane.box(-edge, -edge, edge, edge))
@@ -251,6 +267,8 @@ def from_osm(
 ) -> City:
     """Return the city of an OpenStreetMap extract: its streets, bays by its crossings, its parks.
 
+    Nobody parks in a park or on a square: no bay lies in one.
+
     Args:
         path: an .osm.pbf file.
         name: for people.
@@ -261,26 +279,24 @@ def from_osm(
         ValueError: there are no streets, or fewer than two crossings, inside.
         RuntimeError: the file cannot be read.
     """
-    ways, parks = _read_osm(path, within)
+    ways, closed = _read_osm(path, within)
     if not ways:
         raise ValueError(f"{path.name} has no streets there; choose another part of it")
-    city = City(name, OSM_CREDIT, [street for street, _ in ways])
+    city = City(name, OSM_CREDIT, OSM_CREDIT_URL, [street for street, _ in ways])
     spots = [spot for street in city.streets for spot in street.line]
     west, south = min(lon for lon, _ in spots), min(lat for _, lat in spots)
     east, north = max(lon for lon, _ in spots), max(lat for _, lat in spots)
     city.add_zone(
         "town", "service_area", name, [(west, south), (east, south), (east, north), (west, north)]
     )
-    for number, (park, corners) in enumerate(parks, 1):
+    for number, (park, corners) in enumerate(closed, 1):
         city.add_zone(f"park-{number:03}", "no_parking", park, corners)
     plane = _Plane((south + north) / 2, (west + east) / 2)
-    for number, corner in enumerate(_crossings(ways, plane, bay_every_m), 1):
-        city.add_bay(
-            f"bay-{number:03}",
-            corner.name,
-            _beside(corner, plane),
-            for_cars=number % _CAR_EVERY == 0,
-        )
+    beside = ((one.name, _beside(one, plane)) for one in _crossings(ways, plane, bay_every_m))
+    is_closed = _is_in([corners for _, corners in closed])
+    open_ones = ((name, corners) for name, corners in beside if not is_closed(corners))
+    for number, (street, corners) in enumerate(open_ones, 1):
+        city.add_bay(f"bay-{number:03}", street, corners, for_cars=number % _CAR_EVERY == 0)
     if len(city.bays) < 2:  # noqa: PLR2004 - from one to another
         raise ValueError(f"{path.name} has too few crossings there; choose a larger part of it")
     return city
@@ -298,7 +314,7 @@ class _Corner:
 def _read_osm(
     path: Path, within: tuple[float, float, float, float] | None
 ) -> tuple[list[tuple[Street, list[int]]], list[tuple[str, list[Spot]]]]:
-    """Return streets with the ids of their nodes, and parks, of what lies inside."""
+    """Return streets with the ids of their nodes, and parks and squares, of what lies inside."""
     import osmium
 
     ways: list[tuple[Street, list[int]]] = []
@@ -316,9 +332,14 @@ def _read_osm(
             continue
         called = way.tags.get("name", "")
         line = [spot for _, spot in nodes]
-        if way.tags.get("highway") in DRIVEN and way.tags.get("area") != "yes":
-            ways.append((Street(called or "unnamed street", line), [ref for ref, _ in nodes]))
-        elif way.tags.get("leisure") == "park" and way.is_closed() and _is_simple(line):
+        kind, is_area = way.tags.get("highway", ""), way.tags.get("area") == "yes"
+        if kind in DRIVEN and not is_area:
+            street = Street(called or "unnamed street", line, _RANKS.get(kind, "street"))
+            ways.append((street, [ref for ref, _ in nodes]))
+            continue
+        is_park = way.tags.get("leisure") == "park"
+        is_square = kind == "pedestrian" and is_area and called
+        if (is_park or is_square) and way.is_closed() and _is_simple(line):
             parks.append((called or "Park", line[:-1]))
     return ways, parks
 
@@ -356,6 +377,15 @@ def _inside(spot: Spot, within: tuple[float, float, float, float] | None) -> boo
         return True
     west, south, east, north = within
     return west <= spot[0] <= east and south <= spot[1] <= north
+
+
+def _is_in(areas: Sequence[Sequence[Spot]]) -> Callable[[Sequence[Spot]], bool]:
+    """Return what tells whether a shape touches one of these areas."""
+    from shapely import STRtree
+    from shapely.geometry import Polygon
+
+    tree = STRtree([Polygon(area) for area in areas])
+    return lambda corners: bool(len(tree.query(Polygon(corners), predicate="intersects")))
 
 
 def _is_simple(ring: Sequence[Spot]) -> bool:

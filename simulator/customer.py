@@ -24,6 +24,7 @@ _LOOK_EVERY_S: Final = 0.25
 _LINK: Final = re.compile(r"/verify#token=(\S+)")
 _BUSY: Final = frozenset({429, 502, 503, 504})
 _ATTEMPTS: Final = 4
+_LONGEST_WAIT_S: Final = 4.0
 OVER: Final = frozenset({"ended", "cancelled"})
 
 
@@ -63,10 +64,14 @@ class Customer:
         api_url: of the cloud.
         outbox: folder where the cloud puts mail.
         account: e-mail address and password.
+        attempts: how often to ask a cloud that does not answer, each time by the same key.
     """
 
-    def __init__(self, api_url: str, outbox: Path, account: Account) -> None:
+    def __init__(
+        self, api_url: str, outbox: Path, account: Account, *, attempts: int = _ATTEMPTS
+    ) -> None:
         self.account = account
+        self._attempts = attempts
         self._outbox = outbox
         self._token = ""
         self._http = httpx.AsyncClient(
@@ -270,7 +275,7 @@ class Customer:
             headers["Content-Type"] = "image/jpeg"
         sent = {"content": photo} if photo is not None else {"json": body} if body else {}
         signed_in_again = False
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, self._attempts + 1):
             if not public:
                 headers["Authorization"] = f"Bearer {self._token}"
             try:
@@ -278,27 +283,36 @@ class Customer:
                     method, path, headers=headers, params=params, **sent
                 )
             except httpx.TransportError as trouble:
-                if attempt == _ATTEMPTS:
+                if attempt == self._attempts:
                     raise RideError(
                         f"{step}: the cloud does not answer ({type(trouble).__name__}); is it"
                         " running?"
                     ) from trouble
-                await asyncio.sleep(2.0 ** (attempt - 1))
+                await asyncio.sleep(_pause_s(attempt))
                 continue
             if answer.status_code == httpx.codes.UNAUTHORIZED and not (public or signed_in_again):
                 signed_in_again = True
                 await self.sign_in()
                 continue
-            if answer.status_code in _BUSY and attempt < _ATTEMPTS:
+            if _says_again(answer) and attempt < self._attempts:
                 await asyncio.sleep(_retry_after_s(answer, attempt))
                 continue
             return _told(step, answer)
         raise RideError(f"{step}: not signed in; check e-mail address and password")
 
 
+def _says_again(answer: httpx.Response) -> bool:
+    """Whether the same request may be answered otherwise in a while."""
+    return answer.status_code in _BUSY or "Retry-After" in answer.headers
+
+
 def _retry_after_s(answer: httpx.Response, attempt: int) -> float:
     told = answer.headers.get("Retry-After", "")
-    return min(float(told), _PATIENCE_S) if told.isdecimal() else 2.0 ** (attempt - 1)
+    return min(float(told), _PATIENCE_S) if told.isdecimal() else _pause_s(attempt)
+
+
+def _pause_s(attempt: int) -> float:
+    return float(min(2.0 ** (attempt - 1), _LONGEST_WAIT_S))
 
 
 def _told(step: str, answer: httpx.Response) -> Any:  # noqa: ANN401 - as JSON is

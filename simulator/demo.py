@@ -9,20 +9,20 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.stopping import until_terminated
 from edge.usage import Parser
 from simulator.children import Child, ChildError
+from simulator.demo_city import EXTRACTS, MADE_UP, DemoCity, draw_city
 from simulator.figures import Observer
 from simulator.foreground import own_terminal, stop_with_make
 from simulator.logins import make_logins
 from simulator.opening import (
     SIGN_UPS,
     Sandbox,
-    draw_city,
     import_city,
     open_account,
     park,
@@ -35,6 +35,7 @@ from simulator.words import folder, sentence
 EXAMPLES = """examples:
   python -m simulator.demo
   python -m simulator.demo --vehicles 5 --data-dir /tmp/demo
+  python -m simulator.demo --city made-up --data-dir /tmp/blocks
   python -m simulator.demo --riders 0            nobody rents: vehicles ride about by themselves
   python -m simulator.demo --json > demo.json     one line when ready, then it stays silent
 """
@@ -57,6 +58,7 @@ class Options:
     seed: int
     as_json: bool
     riders: int
+    city: str | None
 
 
 class Screen:
@@ -119,7 +121,7 @@ async def _demo(options: Options, screen: Screen) -> None:
 
     began = SystemClock().now()
     DataFolder(options.data_dir)
-    draw_city(options.data_dir, options.seed)
+    city = await asyncio.to_thread(draw_city, options.data_dir, options.seed, options.city)
     sandbox = Sandbox.of(options.data_dir)
     riders = Riders(options.data_dir, options.riders, options.seed, SystemClock())
     async with AsyncExitStack() as stack:
@@ -130,7 +132,7 @@ async def _demo(options: Options, screen: Screen) -> None:
         screen.show("Starting the cloud and the vehicles …")
         await fleet.start()
         served = await _ready_cloud(cloud, options)
-        bank = await _open(options, sandbox, served, stack)
+        bank = await _open(options, sandbox, served, city, stack)
         logins = await asyncio.to_thread(make_logins, served["postgres_dsn"], options.data_dir)
         logins["customer"] = await _customer(options, served)
         observer = Observer(served["page_url"], _journals(options), began, logins["staff"])
@@ -139,7 +141,8 @@ async def _demo(options: Options, screen: Screen) -> None:
             await asyncio.to_thread(park, served["postgres_dsn"], _vehicles(options))
         pids = {"simulator": fleet.pid, "demo": os.getpid()}
         pids |= {} if bank is None else {"payments": bank.pid}
-        _announce(options, screen, served, pids, logins)
+        told = {**_told(served, options), "city": asdict(city), "logins": logins}
+        _announce(options, screen, {**told, "pids": {**served["pids"], **pids}}, city)
         stack.callback(screen.say, "Stopping: vehicles first, then the cloud …")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(cloud.keep_running(screen.say), name="cloud")
@@ -161,11 +164,15 @@ def _cloud(options: Options, sandbox: Sandbox | None) -> Child:
 
 
 async def _open(
-    options: Options, sandbox: Sandbox | None, served: dict[str, Any], stack: AsyncExitStack
+    options: Options,
+    sandbox: Sandbox | None,
+    served: dict[str, Any],
+    city: DemoCity,
+    stack: AsyncExitStack,
 ) -> Child | None:
     """Import the city, set prices and start the payment provider; return it, if it is ours."""
     await import_city(options.data_dir)
-    await asyncio.to_thread(set_prices, served["postgres_dsn"], served["page_url"])
+    await asyncio.to_thread(set_prices, served["postgres_dsn"], served["page_url"], city.name)
     if sandbox is None:
         return None
     bank = sandbox.child(served["page_url"], options.data_dir / "logs" / "payments.log")
@@ -238,31 +245,25 @@ async def _watch(observer: Observer, options: Options, screen: Screen, tally: Ta
 def _announce(
     options: Options,
     screen: Screen,
-    served: dict[str, Any],
-    pids: dict[str, int | None],
-    logins: dict[str, dict[str, str]],
+    told: dict[str, Any],
+    city: DemoCity,
 ) -> None:
+    """Say that everything is there: for people in a few lines, for scripts in one of JSON."""
     if not options.as_json:
-        screen.say(f"{options.vehicles} vehicles are alive: {served['page_url']}")
-        screen.say("Sign in as " + " or ".join(map(_login, logins.values())))
+        screen.say(f"{options.vehicles} vehicles are alive in {city}: {told['page_url']}")
+        screen.say("Sign in as " + " or ".join(map(_login, told["logins"].values())))
         if options.riders:
             screen.say(
                 f"{options.riders} simulated customers ride; ride yourself: mobility-sim ride"
             )
         screen.say("Ctrl-C stops everything.")
         return
-    line = {
-        "page_url": served["page_url"],
-        "api_url": served["api_url"],
-        "mqtt": served["mqtt"],
-        "postgres_dsn": served["postgres_dsn"],
-        "data_dir": str(options.data_dir),
-        "device_https": served["device_https"],
-        "ca_file": served["ca_file"],
-        "logins": logins,
-        "pids": {**served["pids"], **pids},
-    }
-    print(json.dumps(line), flush=True)
+    print(json.dumps(told), flush=True)
+
+
+def _told(served: dict[str, Any], options: Options) -> dict[str, Any]:
+    names = ("page_url", "api_url", "mqtt", "postgres_dsn", "device_https", "ca_file")
+    return {name: served[name] for name in names} | {"data_dir": str(options.data_dir)}
 
 
 def _login(login: dict[str, str]) -> str:
@@ -298,11 +299,17 @@ def _options(argv: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--riders", type=_riders, metavar="N", help="customers at once, 0 to 6; one for 3 vehicles"
     )
+    parser.add_argument(
+        "--city",
+        choices=[*EXTRACTS, MADE_UP],
+        help="the streets it runs in; without: the first whose map lies in MOBILITY_OSM_DIR or "
+        "beside the repository, else made-up. A city that the folder has stays",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON line when ready")
     args = parser.parse_args(argv)
     usual = min(MOST_RIDERS, max(1, args.vehicles // 3))
     riders = usual if args.riders is None else args.riders
-    return Options(args.vehicles, args.data_dir.resolve(), args.seed, args.json, riders)
+    return Options(args.vehicles, args.data_dir.resolve(), args.seed, args.json, riders, args.city)
 
 
 def _riders(text: str) -> int:

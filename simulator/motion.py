@@ -98,6 +98,7 @@ class Motion:
         )
         self._is_rented = rented
         self._trip: Trip | None = None
+        self._is_lent = False
         self._now_s = 0.0
         self._charging = False
         latitude_deg, longitude_deg = self._home
@@ -145,13 +146,16 @@ class Motion:
     def follow(self, trip: "Trip | None") -> None:
         """Be ridden along a trip as long as the latch is open; None stops where it is."""
         self._trip = trip
+        self._is_lent |= trip is not None
 
     def advance(self, now_s: float) -> bool:
         """Go on to `now_s`, in seconds since the beginning; return whether the latch has moved."""
         sensors, before = self._lock.sensors, self._latch
         seconds, self._now_s = now_s - self._now_s, now_s
         held = self._is_locked_up() or sensors.immobilised or not self._pack.discharge_fet
-        hands_off = self._is_rented or self._trip is not None
+        # Whoever has opened it by a rental has parked it: nobody with a key rides it off meanwhile.
+        self._is_lent &= self._trip is not None or sensors.latch != LOCKED
+        hands_off = self._is_rented or self._is_lent
         moment = self._load.at(now_s, self._pack.soc_pct, held=held or hands_off)
         if hands_off:
             moment = self._stand()

@@ -46,7 +46,10 @@ class Sandbox:
     @classmethod
     def of(cls, data_dir: Path) -> "Sandbox | None":
         """Return it with the keys that the folder keeps; None when another one is set."""
-        if os.environ.get("MOBILITY_PAYMENT_URL"):
+        if (
+            os.environ.get("MOBILITY_PAYMENT_URL")
+            or os.environ.get("MOBILITY_PAYMENT_PROVIDER") == "stripe"
+        ):
             return None
         folder = DataFolder(data_dir)
         port = folder.choose_ports("payments", {"http": PAYMENTS_PORT})["http"]
@@ -75,14 +78,6 @@ class Sandbox:
         return Child("the payment provider", argv, log, environ=secrets)
 
 
-def draw_city(data_dir: Path, seed: int) -> None:
-    """Make the city's file, unless the folder has one: a city of one's own may lie there."""
-    from simulator.city import made_up
-
-    if not (data_dir / CITY).exists():
-        made_up(seed=seed).write(data_dir / CITY)
-
-
 async def import_city(data_dir: Path) -> None:
     """Give the cloud the city, as anybody would; raises ChildError when it is not taken."""
     argv = [sys.executable, "-m", "cloud", "city", "import", str(data_dir / CITY)]
@@ -93,7 +88,7 @@ async def import_city(data_dir: Path) -> None:
         raise child.failure(code)
 
 
-def set_prices(dsn: str, page_url: str) -> None:
+def set_prices(dsn: str, page_url: str, city: str) -> None:
     """Say who sells, and a plan for each type of vehicle; a price that is there stays.
 
     Raises:
@@ -107,7 +102,7 @@ def set_prices(dsn: str, page_url: str) -> None:
     seller = Seller(
         legal_name="Demo Mobility (simulated)",
         vat_id="DE000000000",
-        address="1 Alder Street, Blocksburg",
+        address=f"1 Demo Square, {city}",
         prefix="DEMO-",
         dispute_url=f"{page_url}ride/rentals/{{rental_id}}/receipt",
     )

@@ -180,7 +180,8 @@ class Ride:
     async def _go(self, plan: Plan, rental_id: str, vehicle_id: str, start: Spot) -> Spot:
         """Ride; return where it ended."""
         line, goal = self._line(plan, start)
-        self.say(f"riding {length_m(line):.0f} m to {goal}")
+        way_m = length_m(line)
+        self.say(f"riding {way_m:.0f} m to {goal}: about {way_m / _MEAN_MS / 60:.1f} min")
         if plan.kind == "late":
             half = max(1, len(line) // 2)
             await self._along(vehicle_id, line[: half + 1])

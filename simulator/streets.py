@@ -16,6 +16,7 @@ from simulator.city import METRES_A_DEGREE, Spot
 _TRIES: Final = 12
 _CHOICES: Final = 4
 _DETOUR: Final = 1.3
+_LIKE: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +131,13 @@ class StreetMap:
         ]
         if max(length_m(line) for line, _ in lines) < wanted_m / 2:
             lines = [self._round(start, chance) for _ in range(_TRIES)]
-        by_length = sorted(lines, key=lambda found: abs(length_m(found[0]) - wanted_m))
-        return chance.choice(by_length[:_CHOICES])
+
+        def off_m(found: tuple[list[Spot], Bay]) -> float:
+            return abs(length_m(found[0]) - wanted_m)
+
+        by_length = sorted(lines, key=off_m)
+        most_m = off_m(by_length[0]) + _LIKE * wanted_m
+        return chance.choice([found for found in by_length[:_CHOICES] if off_m(found) <= most_m])
 
     def _round(self, start: Spot, chance: random.Random) -> tuple[list[Spot], Bay]:
         """Return a way by somewhere else to some bay."""

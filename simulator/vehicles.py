@@ -114,13 +114,13 @@ def make_vehicles(
     """Return vehicles `prefix-001` … with their controllers.
 
     The same seed gives the same ones, except for what an earlier run left: charge and warmth, the
-    latch, the place. Rented ones begin in the bays of the city of `data_dir`, where it has one, and
-    stand until somebody's trip moves them.
+    latch, the place. They begin in the bays of the city of `data_dir`, where it has one, and rented
+    ones stand until somebody's trip moves them.
 
     Raises:
         ValueError: there is a file of a city that cannot be read.
     """
-    homes = _homes(data_dir, seed) if rented else []
+    homes = _homes(data_dir, seed)
     return [
         _vehicle(
             f"{prefix}-{number:03d}",

@@ -1,7 +1,8 @@
 """What the sandbox knows: payments, what came of each key, money moved. No HTTP.
 
 Cards by token: `tok_ok…` pays, `tok_declined` is declined, `tok_insufficient` has no funds,
-`tok_no_top_up` holds once and no more, `tok_no_capture` holds and does not pay.
+`tok_no_top_up` holds once and no more, `tok_no_capture` holds and does not pay. They are names of
+test cards and belong to nobody: whoever gives one pays with it.
 """
 
 import itertools
@@ -108,11 +109,13 @@ class Bank:
         return self._done("authorise", key, payment, payment.held_minor)
 
     def increment(self, key: str, payment: Payment, amount_minor: int) -> Answer:
-        """Hold more: `amount_minor` in total."""
+        """Hold more: `amount_minor` in total. As much as before holds it for longer."""
         if payment.status != "authorised" or amount_minor < payment.held_minor:
             return self._refused("increment", key, payment)
         if payment.method == "tok_no_top_up":
             return self._declined("increment", key, payment, "insufficient_funds")
+        if amount_minor == payment.held_minor:
+            payment.capture_before = rfc3339(self._clock.now() + HOLD_FOR)
         payment.held_minor = amount_minor
         return self._done("increment", key, payment, amount_minor)
 

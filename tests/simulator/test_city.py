@@ -80,6 +80,8 @@ def test_a_city_of_openstreetmap_can_be_imported(shared: Path, tmp_path: Path) -
     assert len(found.bays) > 15
     assert "park-001" in {zone.key for zone in found.zones}
     assert json.loads(raw)["attribution"] == OSM_CREDIT
+    assert "© OpenStreetMap contributors" in OSM_CREDIT
+    assert json.loads(raw)["attribution_url"] == "https://www.openstreetmap.org/copyright"
     assert "Mannerheimintie" in {street.name for street in city.streets}
     assert all("unnamed" not in bay.name for bay in found.bays)
 

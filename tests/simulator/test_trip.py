@@ -25,7 +25,7 @@ TOWN = StreetMap(made_up(seed=4).as_geojson())
 class Rented:
     """A vehicle without riders of its own, in fifths of a second."""
 
-    def __init__(self, at: Spot, soc_pct: float = 90) -> None:
+    def __init__(self, at: Spot, soc_pct: float = 90, *, rented: bool = True) -> None:
         self.pack, self.lock, self.gnss = Pack(soc_pct=soc_pct), LockUnit(), GnssReceiver()
         self.motion = Motion(
             LoadProfile(3),
@@ -34,7 +34,7 @@ class Rented:
             self.gnss,
             seed=3,
             home=(at[1], at[0]),
-            rented=True,
+            rented=rented,
         )
         self.motion.advance(0.0)
         self.steps = 0
@@ -77,6 +77,17 @@ def test_a_ride_is_about_as_long_as_it_should_be_and_ends_in_a_bay(wanted_m: flo
     assert length_m(line) == pytest.approx(wanted_m, rel=0.3)
 
 
+def test_a_short_ride_never_ends_in_a_far_bay() -> None:
+    """Whatever chance says: the nearest bay that fits, or one that is as far."""
+    for bay in TOWN.bays[:8]:
+        others = (one for one in TOWN.bays if one != bay)
+        ways = sorted(length_m(TOWN.route(bay.at, other.at)) for other in others)
+        nearest_m = min(ways, key=lambda way_m: abs(way_m - 240))
+        for seed in range(6):
+            line, _ = TOWN.ride(bay.at, 240, random.Random(seed))
+            assert abs(length_m(line) - 240) <= abs(nearest_m - 240) + 0.2 * 240 + 1
+
+
 def test_without_streets_the_way_is_straight() -> None:
     nowhere = StreetMap({"features": []})
     assert nowhere.route((13.0, 52.0), (13.1, 52.0)) == [(13.0, 52.0), (13.1, 52.0)]
@@ -106,6 +117,21 @@ def test_a_rented_vehicle_stands_until_it_is_open_and_ridden_and_arrives_in_the_
     assert max(off_m(line, spot) for spot in vehicle.track) < 10
     assert 0.3 < soc_pct - vehicle.pack.soc_pct < 5
     assert vehicle.lock.sensors.latch == UNLOCKED
+
+
+def test_what_somebody_has_parked_is_not_ridden_off_by_its_own_riders_before_it_is_locked() -> None:
+    line, bay = TOWN.ride(TOWN.bays[3].at, 700, random.Random(1))
+    vehicle = Rented(line[0], rented=False)
+    vehicle.lock.set({"locked": False})
+    vehicle.motion.follow(Trip(line))
+    vehicle.go(340)
+    vehicle.motion.follow(None)
+    vehicle.go(900)
+    assert metres(vehicle.here, bay.at) < 1
+    assert vehicle.lock.sensors.speed_kmh == 0
+    vehicle.lock.set({"locked": True})
+    vehicle.go(1800)
+    assert metres(vehicle.here, bay.at) > 50
 
 
 def test_what_is_locked_on_the_way_stands_and_goes_on_when_it_is_opened() -> None:

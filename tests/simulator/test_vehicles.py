@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from firmware_shim.lock_sensors import UNLOCKED, Sensors
-from simulator.vehicles import NoCloudError, Vehicle, enrol, make_vehicles
+from simulator.city import made_up
+from simulator.vehicles import CITY, NoCloudError, Vehicle, enrol, make_vehicles
 
 
 def first_answer(vehicle: Vehicle) -> list[bytes]:
@@ -19,6 +20,14 @@ def test_the_same_seed_gives_the_same_vehicles(tmp_path: Path) -> None:
     assert [first_answer(each) for each in one] == [first_answer(each) for each in two]
     assert first_answer(one[0]) != first_answer(other[0])
     assert len({first_answer(each)[0] for each in one}) == 3
+
+
+def test_vehicles_begin_in_the_bays_of_the_folders_city(tmp_path: Path) -> None:
+    made_up(centre=(41.15, -8.61)).write(tmp_path / CITY)
+    for rented in (True, False):
+        (one,) = make_vehicles(tmp_path, count=1, seed=5, prefix="demo", rented=rented)
+        sky = one.gnss.sky
+        assert (sky.latitude_deg, sky.longitude_deg) == pytest.approx((41.15, -8.61), abs=0.02)
 
 
 def test_a_larger_fleet_keeps_the_vehicles_of_a_smaller_one(tmp_path: Path) -> None:
