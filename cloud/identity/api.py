@@ -48,6 +48,12 @@ from cloud.identity.model import (
     Actor,
     Who,
 )
+from cloud.identity.password_reset import (
+    PasswordReset,
+    ResetLinkExpiredError,
+    ResetLinkUsedError,
+    TooManyResetsError,
+)
 from cloud.identity.passwords import BusyError, Passwords, generated
 from cloud.identity.service import (
     PageSession,
@@ -99,9 +105,12 @@ __all__ = [
     "NotValidError",
     "PageSession",
     "PasswordDiffersError",
+    "PasswordReset",
     "Passwords",
     "PaymentMethod",
     "RefreshRefusedError",
+    "ResetLinkExpiredError",
+    "ResetLinkUsedError",
     "ScopeRefusedError",
     "SignIn",
     "SignInRefusedError",
@@ -109,6 +118,7 @@ __all__ = [
     "Tokens",
     "TooManyAttemptsError",
     "TooManyMethodsError",
+    "TooManyResetsError",
     "TooManySignUpsError",
     "VerificationTokens",
     "Who",

@@ -58,6 +58,13 @@ class EmailBody(BaseModel, extra="forbid"):
     email: _Email
 
 
+class ResetBody(BaseModel, extra="forbid"):
+    """The token of a link to a new password, and that password."""
+
+    token: str = Field(min_length=1, max_length=200, repr=False)
+    password: str = Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD, repr=False)
+
+
 class TokenBody(BaseModel, extra="forbid"):
     """The token of a verification link; pages also ask for the password of the sign-up again."""
 

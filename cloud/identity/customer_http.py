@@ -21,6 +21,7 @@ from cloud.identity.customer_bodies import (
     EmailBody,
     MethodBody,
     MethodWish,
+    ResetBody,
     SignUpBody,
     TokenBody,
 )
@@ -82,6 +83,31 @@ def verify(request: Request, response: Response, body: TokenBody) -> TokensBody:
     with customer_problems.told():
         tokens = _sign_up(request).verify(body.token, address_of(request), body.password)
     return told(tokens, response)
+
+
+@router.post(
+    "/auth/forgot-password",
+    status_code=HTTPStatus.ACCEPTED,
+    dependencies=[public()],
+    responses=told_problems(422, 429),
+)
+def forgot_password(request: Request, body: EmailBody) -> AskedBody:
+    """Ask for the mail with a link to a new password; the answer is the same for any address."""
+    with customer_problems.told():
+        _resets(request).ask(body.email, address_of(request))
+    return AskedBody(detail="Look into your mailbox: the link in it is good once and for an hour")
+
+
+@router.post(
+    "/auth/reset-password",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[public()],
+    responses=told_problems(404, 410, 422, 503),
+)
+def reset_password(request: Request, body: ResetBody) -> None:
+    """Follow that link: set the new password and end every sign-in of the account."""
+    with customer_problems.told():
+        _resets(request).set_password(body.token, body.password, address_of(request))
 
 
 @router.get("/consents", dependencies=[public()])
@@ -186,6 +212,11 @@ def _once(request: Request, who: Principal, asked: Asked, work: Callable[[Db], A
 
     state = request.app.state
     return once(state.pool, state.clock, who, asked, told_work)
+
+
+def _resets(request: Request) -> api.PasswordReset:
+    found: api.PasswordReset = request.app.state.password_reset
+    return found
 
 
 def _sign_up(request: Request) -> api.SignUp:

@@ -38,6 +38,18 @@ _FIXED: dict[type[Exception], tuple[HTTPStatus, str, str, str]] = {
         "Sign up again; a link is good for 24 hours",
         "link-expired",
     ),
+    api.ResetLinkUsedError: (
+        HTTPStatus.GONE,
+        "This link has been used",
+        "Sign in with the new password, or ask at POST /api/v1/auth/forgot-password for another",
+        "reset-link-used",
+    ),
+    api.ResetLinkExpiredError: (
+        HTTPStatus.GONE,
+        "This link has expired",
+        "Ask for another at POST /api/v1/auth/forgot-password; a link is good for an hour",
+        "reset-link-expired",
+    ),
     api.PasswordDiffersError: (
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "This is not the password of the sign-up",
@@ -89,6 +101,7 @@ _FIXED: dict[type[Exception], tuple[HTTPStatus, str, str, str]] = {
 }
 _TROUBLES: tuple[type[Exception], ...] = (
     *_FIXED,
+    api.TooManyResetsError,
     api.TooManySignUpsError,
     api.ConsentMissingError,
     api.NotValidError,
@@ -96,13 +109,14 @@ _TROUBLES: tuple[type[Exception], ...] = (
 
 
 def _problem(trouble: Exception) -> Problem:
-    if isinstance(trouble, api.TooManySignUpsError):
+    if isinstance(trouble, (api.TooManyResetsError, api.TooManySignUpsError)):
         seconds = math.ceil(trouble.wait.total_seconds())
+        what = "sign-ups" if isinstance(trouble, api.TooManySignUpsError) else "resets"
         return Problem(
             HTTPStatus.TOO_MANY_REQUESTS,
-            "Too many sign-ups",
+            "Too many sign-ups" if what == "sign-ups" else "Too many requests for a new password",
             f"Look into your mailbox, or try again in {math.ceil(seconds / 60)} min",
-            kind="/problems/too-many-sign-ups",
+            kind=f"/problems/too-many-{what}",
             headers={"Retry-After": str(seconds)},
         )
     if isinstance(trouble, api.ConsentMissingError):

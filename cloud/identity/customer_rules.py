@@ -11,8 +11,11 @@ from uuid import UUID
 LINK_LIFETIME = timedelta(hours=24)
 """How long the link of a verification mail is good."""
 
+RESET_LIFETIME = timedelta(hours=1)
+"""How long the link of a mail for a new password is good."""
+
 EMAIL_LIMIT = 5
-"""Sign-ups and repeats for one e-mail address in model.WINDOW."""
+"""Sign-ups and repeats for one e-mail address in model.WINDOW; requests for new passwords too."""
 
 ADDRESS_LIMIT = 50
 """The same from one network address."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode
 
-LetterKind = Literal["verify", "known"]
+LetterKind = Literal["verify", "known", "reset", "changed"]
 
 _VERIFY = {
     "en": (
@@ -67,6 +67,74 @@ Waren Sie es nicht, dann müssen Sie nichts tun.
 """,
     ),
 }
+_RESET = {
+    "en": (
+        "Choose a new password",
+        """Hello,
+
+somebody, we hope you, lost the password of your account. Open this link within
+an hour to choose a new one; it works once:
+
+{link}
+
+Choosing one signs you out everywhere. If it was not you who asked, there is
+nothing to do: your password stays as it is.
+""",
+    ),
+    "de": (
+        "Wählen Sie ein neues Passwort",
+        """Guten Tag,
+
+jemand, hoffentlich Sie, hat das Passwort Ihres Kontos verloren. Öffnen Sie
+innerhalb einer Stunde diesen Link, um ein neues zu wählen; er gilt einmal:
+
+{link}
+
+Mit dem neuen Passwort werden Sie überall abgemeldet. Waren Sie es nicht, dann
+müssen Sie nichts tun: Ihr Passwort bleibt, wie es ist.
+""",
+    ),
+}
+_CHANGED = {
+    "en": (
+        "Your password was changed",
+        """Hello,
+
+the password of your account was changed, and you are signed out everywhere. Sign
+in with the new one:
+
+{link}
+
+If it was not you, somebody reads your mail. Change the password of your mailbox,
+then choose a new one here:
+
+{anew}
+""",
+    ),
+    "de": (
+        "Ihr Passwort wurde geändert",
+        """Guten Tag,
+
+das Passwort Ihres Kontos wurde geändert, und Sie sind überall abgemeldet. Melden
+Sie sich mit dem neuen an:
+
+{link}
+
+Waren Sie es nicht, dann liest jemand Ihre Mails. Ändern Sie das Passwort Ihres
+Postfachs und wählen Sie danach hier ein neues:
+
+{anew}
+""",
+    ),
+}
+_TEXTS = {"verify": _VERIFY, "known": _KNOWN, "reset": _RESET, "changed": _CHANGED}
+# Where the link of a mail leads, and the second address that some have.
+_PATHS = {
+    "verify": ("/verify", "/sign-up"),
+    "known": ("/sign-in", ""),
+    "reset": ("/reset-password", ""),
+    "changed": ("/sign-in", "/forgot-password"),
+}
 LANGUAGES = tuple(_VERIFY)
 """What mail can be written in; anything else is written in the first one."""
 
@@ -86,12 +154,13 @@ def spoken(language: str) -> str:
 
 
 def written(kind: LetterKind, language: str, public_url: str, token: str = "") -> Written:
-    """Return a mail; links lead to `public_url`, with the token of a verification.
+    """Return a mail; links lead to `public_url`, with the token of a verification or a reset.
 
     Nothing in it was typed by whoever asked: nobody can send their words through us.
     """
     base = public_url.rstrip("/")
     # A fragment stays in the browser: the token gets into no log on its way.
-    link = f"{base}/verify#{urlencode({'token': token})}" if kind == "verify" else f"{base}/sign-in"
-    subject, text = (_VERIFY if kind == "verify" else _KNOWN)[spoken(language)]
-    return Written(subject, text.format(link=link, anew=f"{base}/sign-up"))
+    fragment = f"#{urlencode({'token': token})}" if token else ""
+    path, anew = _PATHS[kind]
+    subject, text = _TEXTS[kind][spoken(language)]
+    return Written(subject, text.format(link=f"{base}{path}{fragment}", anew=f"{base}{anew}"))

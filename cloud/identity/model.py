@@ -38,6 +38,7 @@ _OPERATOR = _VIEWER | {
     "vehicles:locate",
     "vehicles:open",
     "vehicles:charge",
+    "returns:review",
 }
 _SUPERVISOR = _OPERATOR | {
     "vehicles:immobilise",

@@ -10,7 +10,9 @@ from functools import partial
 
 from cloud.events.identity import LetterAsked
 from cloud.identity import letters
+from cloud.identity.customer_rules import RESET_LIFETIME
 from cloud.identity.metrics import LETTERS
+from cloud.identity.model import Account
 from cloud.identity.store import accounts, customers, sign_ups
 from cloud.identity.verification import VerificationTokens
 from cloud.kit.clock import Clock
@@ -68,6 +70,8 @@ def _written(db: Db, letter: sign_ups.Letter, post: Post) -> letters.Written | N
     """Return what to write; None when there is nothing to say, or it is too late."""
     now = post.clock.now()
     account = accounts.by_sign_in_name(db, letter.email)
+    if letter.kind != "sign_up" and account is not None:
+        return _about_password(db, letter, account, post)
     if letter.sign_up_id is None:
         asked = sign_ups.newest_open(db, letter.email, now)
     else:
@@ -83,6 +87,21 @@ def _written(db: Db, letter: sign_ups.Letter, post: Post) -> letters.Written | N
         return None
     token = post.tokens.issue(asked.id)
     return letters.written("verify", asked.language, post.public_url, token)
+
+
+def _about_password(
+    db: Db, letter: sign_ups.Letter, account: Account, post: Post
+) -> letters.Written | None:
+    """Return what to write to a customer; staff's passwords are their administrator's."""
+    customer = customers.find(db, Scope(account.tenant, account.city), account.id)
+    if customer is None or account.disabled_at is not None:
+        return None
+    if letter.kind == "password_changed":
+        return letters.written("changed", customer.language, post.public_url)
+    if letter.used_at is not None or letter.asked_at + RESET_LIFETIME <= post.clock.now():
+        return None
+    token = post.tokens.resets.issue(letter.id)
+    return letters.written("reset", customer.language, post.public_url, token)
 
 
 def subscribers(post: Post) -> tuple[Subscriber, ...]:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from cloud.events.identity import ConsentGiven, CustomerVerified, LetterAsked
+from cloud.events.identity import ConsentGiven, CustomerVerified
+from cloud.identity import asking, model
 from cloud.identity import customer_rules as rules
-from cloud.identity import model
 from cloud.identity.customer_rules import Agreed, Consent, Customer
 from cloud.identity.metrics import SIGN_UPS
 from cloud.identity.model import Account
@@ -23,7 +23,6 @@ from cloud.identity.verification import VerificationTokens
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db
 from cloud.kit.events import publish
-from cloud.kit.ids import id_at
 from cloud.kit.scope import DEMO, Scope
 
 
@@ -114,7 +113,7 @@ class SignUp:
         self._count(wish.email, address, now)
         password_hash = self._passwords.hash(wish.password)
         asked = sign_ups.SignUp(
-            id=_id(now),
+            id=asking.new_id(now),
             tenant=self.scope.tenant,
             city=self.scope.city,
             email=wish.email,
@@ -126,17 +125,22 @@ class SignUp:
             asked_at=now,
             expires_at=now + rules.LINK_LIFETIME,
         )
+        letter = self._letter(wish.email, wish.language, asked.id, now)
         with self._connections() as db, db.transaction():
             sign_ups.add(db, asked)
-            self._owe_letter(db, wish.email, wish.language, asked.id, now)
+            asking.owe(db, letter)
         SIGN_UPS.labels("asked").inc()
 
     def ask_again(self, email: str, address: str) -> None:
-        """Ask for the mail once more; raises NotValidError and TooManySignUpsError."""
+        """Ask for the mail once more, with a link that is good for another day.
+
+        Raises NotValidError and TooManySignUpsError.
+        """
         now, email = self._clock.now(), rules.canonical_email(email)
         self._count(email, address, now)
         with self._connections() as db, db.transaction():
-            self._owe_letter(db, email, "", None, now)
+            sign_ups.renew(db, email, now + rules.LINK_LIFETIME)
+            asking.owe(db, self._letter(email, "", None, now))
         SIGN_UPS.labels("asked_again").inc()
 
     def verify(self, token: str, address: str, password: str | None = None) -> Tokens:
@@ -184,35 +188,20 @@ class SignUp:
             SIGN_UPS.labels("password_differs").inc()
             raise PasswordDiffersError
 
-    def _owe_letter(
-        self, db: Db, email: str, language: str, sign_up_id: UUID | None, now: datetime
-    ) -> None:
+    def _letter(
+        self, email: str, language: str, sign_up_id: UUID | None, now: datetime
+    ) -> sign_ups.Letter:
         tenant, city = self.scope.tenant, self.scope.city
-        letter = sign_ups.Letter(_id(now), tenant, city, email, language, sign_up_id, now)
-        sign_ups.add_letter(db, letter)
-        publish(db, LetterAsked(tenant=tenant, city=city, letter_id=letter.id, at=now), at=now)
+        return sign_ups.Letter(asking.new_id(now), tenant, city, email, language, sign_up_id, now)
 
     def _count(self, email: str, address: str, now: datetime) -> None:
         """Count it by e-mail address, known or not, and by where it comes from."""
-        guards = (
-            ("sign_up", model.digest(email), rules.EMAIL_LIMIT),
-            (
-                "sign_up_address",
-                model.digest(model.address_group(address)),
-                self._address_limit,
-            ),
-        )
+        counted = asking.guards("sign_up", email, address, self._address_limit)
         with self._connections() as db, db.transaction():
-            found = [
-                accounts.lock_attempts(db, self.scope, kind, subject, now)
-                for kind, subject, _ in guards
-            ]
-            waits = [wait for each in found if (wait := each.wait(now)) is not None]
-            if waits:
-                SIGN_UPS.labels("too_many").inc()
-                raise TooManySignUpsError(max(waits))
-            for before, (kind, subject, limit) in zip(found, guards, strict=True):
-                accounts.save_attempts(db, kind, subject, before.fail(now, limit), now)
+            wait = asking.count(db, self.scope, counted, now)
+        if wait is not None:
+            SIGN_UPS.labels("too_many").inc()
+            raise TooManySignUpsError(wait)
 
 
 def _checked(wish: Wish) -> Wish:
@@ -227,7 +216,7 @@ def _checked(wish: Wish) -> Wish:
 
 
 def _become_customer(db: Db, asked: sign_ups.SignUp, now: datetime) -> Account:
-    account_id = _id(now)
+    account_id = asking.new_id(now)
     account = Account(
         id=account_id,
         tenant=asked.tenant,
@@ -277,7 +266,3 @@ def _tell(
             **about, document=consent.document, version=consent.version, at=consent.at
         )
         publish(db, given, at=now)
-
-
-def _id(now: datetime) -> UUID:
-    return id_at(int(now.timestamp() * 1000))

@@ -1,7 +1,6 @@
-"""The token of a verification link: it says which sign-up, and only this cloud can make it.
+"""The tokens of links in mail: each says which sign-up or letter; only this cloud makes them.
 
-It is made anew from the sign-up's id whenever it is needed, so that no table, event or backup
-holds one.
+A token is made anew from the id whenever it is needed, so that no table, event or backup holds one.
 """
 
 import base64
@@ -10,27 +9,29 @@ import hashlib
 import hmac
 from uuid import UUID
 
-_PURPOSE = b"mobilitycorp identity sign-up 1"
+_SIGN_UP = b"mobilitycorp identity sign-up 1"
+_RESET = b"mobilitycorp identity password reset 1"
 _ID_BYTES = 16
 
 
-class VerificationTokens:
-    """Makes the tokens of verification links and reads them back.
+class LinkTokens:
+    """Makes the tokens of one kind of link and reads them back.
 
     Args:
         key: what signs access tokens; these have a key of their own that is derived from it.
+        purpose: the kind of link; no token is good for another one.
     """
 
-    def __init__(self, key: str) -> None:
-        self._key = hmac.digest(key.encode(), _PURPOSE, "sha256")
+    def __init__(self, key: str, purpose: bytes) -> None:
+        self._key = hmac.digest(key.encode(), purpose, "sha256")
 
-    def issue(self, sign_up_id: UUID) -> str:
-        """Return the token of a sign-up, always the same."""
-        name = sign_up_id.bytes
+    def issue(self, of: UUID) -> str:
+        """Return the token of a sign-up or a letter, always the same."""
+        name = of.bytes
         return base64.urlsafe_b64encode(name + self._mac(name)).decode().rstrip("=")
 
     def read(self, token: str) -> UUID | None:
-        """Return which sign-up a token is of; None when it is not ours, or changed."""
+        """Return what a token is of; None when it is not ours, or changed, or for another link."""
         try:
             found = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
         except (binascii.Error, ValueError):
@@ -42,3 +43,15 @@ class VerificationTokens:
 
     def _mac(self, name: bytes) -> bytes:
         return hmac.digest(self._key, name, hashlib.sha256)
+
+
+class VerificationTokens(LinkTokens):
+    """The tokens of sign-ups' links; `resets` are those of links to a new password.
+
+    Args:
+        key: what signs access tokens.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key, _SIGN_UP)
+        self.resets = LinkTokens(key, _RESET)

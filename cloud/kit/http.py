@@ -1,6 +1,7 @@
 """HTTP manners: errors as problem+json (RFC 9457), HEAD wherever GET is."""
 
 import logging
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -10,7 +11,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import Field, PlainSerializer, WithJsonSchema
+from psycopg import DataError, OperationalError
+from psycopg.errors import CharacterNotInRepertoire, UntranslatableCharacter
+from psycopg_pool import PoolTimeout
+from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,14 +27,24 @@ MEDIA_TYPE = "application/problem+json"
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 """A time in a response body, as our surfaces show it: RFC 3339, UTC, milliseconds."""
 
+_READABLE = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+
+
+def _readable(text: str) -> str:
+    if re.search(_READABLE, text) is None:
+        raise ValueError("say why in words, on one line, without tabs or control characters")
+    return text
+
+
 Reason = Annotated[
     str,
     Field(
         min_length=3,
         max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+        json_schema_extra={"pattern": _READABLE},
         description="why, for the record",
     ),
+    AfterValidator(_readable),
 ]
 """Why somebody wants something, in a request body."""
 
@@ -62,19 +76,23 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         self.headers = dict(headers or {})
         self.more = more
 
-    def response(self, request: Request) -> JSONResponse:
-        """Return the problem document for this request."""
+    def document(self, path: str) -> dict[str, Any]:
+        """Return the problem document for a request for this path."""
         document = {
             "type": self.kind,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            "instance": request.url.path,
+            "instance": path,
             **self.more,
         }
-        return JSONResponse(
-            jsonable_encoder(document), self.status, self.headers, media_type=MEDIA_TYPE
-        )
+        encoded: dict[str, Any] = jsonable_encoder(document)
+        return encoded
+
+    def response(self, request: Request) -> JSONResponse:
+        """Return the problem document for this request."""
+        document = self.document(request.url.path)
+        return JSONResponse(document, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
 _DOCUMENT = {
@@ -109,7 +127,10 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         faults = [
-            {"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]}
+            {
+                "where": ".".join(map(str, fault["loc"])),
+                "what": fault["msg"].removeprefix("Value error, "),
+            }
             for fault in error.errors()
         ]
         told = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
@@ -128,6 +149,31 @@ def install_problems(app: FastAPI) -> None:
         if headers.get("Allow") == "GET":
             headers["Allow"] = "GET, HEAD"
         return Problem(error.status_code, title, detail, headers=headers).response(request)
+
+    @app.exception_handler(DataError)
+    @app.exception_handler(UnicodeEncodeError)
+    async def _unstorable(request: Request, error: DataError | UnicodeEncodeError) -> Response:
+        if isinstance(error, DataError) and not _is_text(error):
+            raise error
+        return Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "The request has text that cannot be",
+            "Leave out NUL characters (%00 in an address, \\u0000 in JSON) and halves of"
+            " characters, and send it again",
+        ).response(request)
+
+    # What was under way is undone, or done and its key remembers it: asking again is right.
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(PoolTimeout)
+    async def _no_database(request: Request, trouble: Exception) -> Response:
+        log.warning("no database for %s: %s", request.url.path, trouble)
+        return Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The database is away for a moment",
+            "Send the same request again in a few seconds, with the same Idempotency-Key if it"
+            " had one",
+            headers={"Retry-After": "1"},
+        ).response(request)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, _: Exception) -> Response:
@@ -163,6 +209,13 @@ class HeadAsGet:
             answered = True
 
         await self._app({**scope, "method": "GET"}, until_answered, headers_only)
+
+
+def _is_text(error: DataError) -> bool:
+    """Tell whether a database, or psycopg before it, refused the characters of a text."""
+    return "NUL" in str(error) or isinstance(
+        error, (UntranslatableCharacter, CharacterNotInRepertoire)
+    )
 
 
 def _advice(status: int, request: Request) -> str:

@@ -40,7 +40,7 @@ _OWN_HEADERS = frozenset({"content-length"})
 
 
 class KeyMissingError(Problem):
-    """400: the request needs a key, or the one it has cannot be one."""
+    """400: the request needs a key."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -49,6 +49,19 @@ class KeyMissingError(Problem):
             "Send it again with the header Idempotency-Key: a fresh UUID, or up to"
             f" {_LONGEST_KEY} printable characters; repeat the key when you repeat the request",
             kind="/problems/key-missing",
+        )
+
+
+class KeyMalformedError(Problem):
+    """400: the request has a key that cannot be one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            HTTPStatus.BAD_REQUEST,
+            "This Idempotency-Key cannot be one",
+            f"Send the request again with a key of 1 to {_LONGEST_KEY} printable ASCII characters,"
+            " such as a fresh UUID; repeat the key when you repeat the request",
+            kind="/problems/key-malformed",
         )
 
 
@@ -115,7 +128,7 @@ async def keyed(
     """Take the key of a request; a dependency, behind the route's marker.
 
     Raises:
-        KeyMissingError: there is none, or it cannot be one.
+        KeyMissingError, KeyMalformedError: there is none, or it cannot be one.
     """
     return await asked_with(request, idempotency_key)
 
@@ -124,10 +137,12 @@ async def asked_with(request: Request, key: str | None) -> Asked:
     """Do as `keyed` does with a key that came another way, such as a hidden field of a form.
 
     Raises:
-        KeyMissingError: there is none, or it cannot be one.
+        KeyMissingError, KeyMalformedError: there is none, or it cannot be one.
     """
-    if not key or len(key) > _LONGEST_KEY or not (key.isascii() and key.isprintable()):
+    if not key:
         raise KeyMissingError
+    if len(key) > _LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        raise KeyMalformedError
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     digest = hashlib.sha256()
     for part in (request.method.encode(), address.encode(), await request.body()):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
@@ -76,7 +76,10 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         default=None, pattern=r"^https?://[^/?#]+/?$", description="what customers call our pages"
     )
     sign_ups_per_address: int = Field(default=50, ge=1, description="in a quarter of an hour")
-    payment_url: str | None = Field(default=None, description="sandbox provider; None: no payments")
+    payment_provider: Literal["sandbox", "stripe"] = "sandbox"
+    payment_url: str | None = Field(
+        default=None, description="of the provider; None: no sandbox, or Stripe's own"
+    )
     payment_key: str = Field(default="", repr=False)
     payment_webhook_secret: str = Field(default="", repr=False)
     log_json: bool = False
@@ -96,8 +99,8 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         MOBILITY_MQTT (HOST:PORT) of the embedded one, MOBILITY_BROKER_HOSTS (with commas);
         MOBILITY_TRACES (off, console, file or otlp), MOBILITY_TRACES_RATIO;
         MOBILITY_MAIL (smtp+starttls://…), MOBILITY_MAIL_FROM, MOBILITY_PUBLIC_URL,
-        MOBILITY_SIGN_UPS_PER_ADDRESS; MOBILITY_PAYMENT_URL, MOBILITY_PAYMENT_KEY,
-        MOBILITY_PAYMENT_WEBHOOK_SECRET.
+        MOBILITY_SIGN_UPS_PER_ADDRESS; MOBILITY_PAYMENT_PROVIDER (sandbox or stripe),
+        MOBILITY_PAYMENT_URL, MOBILITY_PAYMENT_KEY, MOBILITY_PAYMENT_WEBHOOK_SECRET.
         Raises pydantic.ValidationError, a ValueError.
         """
         env = os.environ if environ is None else environ
@@ -120,6 +123,7 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
             "mail_from": env.get("MOBILITY_MAIL_FROM"),
             "public_url": env.get("MOBILITY_PUBLIC_URL"),
             "sign_ups_per_address": env.get("MOBILITY_SIGN_UPS_PER_ADDRESS"),
+            "payment_provider": env.get("MOBILITY_PAYMENT_PROVIDER"),
             "payment_url": env.get("MOBILITY_PAYMENT_URL"),
             "payment_key": env.get("MOBILITY_PAYMENT_KEY"),
             "payment_webhook_secret": env.get("MOBILITY_PAYMENT_WEBHOOK_SECRET"),
@@ -170,6 +174,17 @@ class CloudSettings(BaseModel, frozen=True, extra="forbid"):
         from cloud.kit.nats import MqttDoor
 
         return MqttDoor(self.mqtt_listen_host, self.mqtt_listen_port, self.broker_hosts)
+
+    def check_payments(self) -> None:
+        """Raise ValueError, with what to set, for a Stripe that could not be spoken to."""
+        if self.payment_provider == "stripe" and not (
+            self.payment_key and self.payment_webhook_secret
+        ):
+            raise ValueError(
+                "MOBILITY_PAYMENT_PROVIDER=stripe needs two secrets of your Stripe account; set"
+                " MOBILITY_PAYMENT_KEY to its key and MOBILITY_PAYMENT_WEBHOOK_SECRET to that of"
+                " the webhook"
+            )
 
     def check_broker(self, contexts: Collection[str]) -> None:
         """Raise ValueError, with what to set, for a broker that would not get what is sent."""

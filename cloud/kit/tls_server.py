@@ -8,6 +8,7 @@ and a reason. The certificate is in `scope["extensions"]["tls"]`, as ASGI's TLS 
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 from asyncio.events import TimerHandle
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ import uvicorn
 from starlette.requests import HTTPConnection
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from cloud.kit.http import Problem
 from cloud.kit.ports.authority import ServerFiles
 
 _SHUTDOWN_S = 2.0
@@ -32,8 +34,27 @@ Refused = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class LargeBody:
+    """Paths that take larger bodies than others.
+
+    Attributes:
+        path: what the whole path of such a request looks like.
+        most_bytes: of its body.
+        problem: the answer to a larger one.
+    """
+
+    path: re.Pattern[str]
+    most_bytes: int
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """What one connection may take: seconds and bytes of one request, connections in all."""
+    """What one connection may take: seconds and bytes of one request, connections in all.
+
+    `linger_s` is for how long the rest of a body that is refused is thrown away: who still sends
+    when the connection closes never reads why. `large` are paths with a limit of their own.
+    """
 
     handshake_s: float = 5.0
     head_s: float = 10.0
@@ -41,6 +62,16 @@ class Limits:
     head_bytes: int = 32 * 1024
     body_bytes: int = 64 * 1024
     connections: int = 1_000
+    linger_s: float = 0.0
+    large: tuple[LargeBody, ...] = ()
+
+    def of_body(self, path: str) -> tuple[int, Problem]:
+        """Return how many bytes a request for a path may bring, and the answer to more."""
+        for one in self.large:
+            if one.path.fullmatch(path):
+                return one.most_bytes, one.problem
+        told = _plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Send at most {self.body_bytes} bytes")
+        return self.body_bytes, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline: TimerHandle | None = None
         self._received = 0
         self._over = False
+        self._most_bytes = self.bounds.limits.body_bytes
         self._tls: dict[object, object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,7 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._tls = _tls_extension(transport)
         if len(self.connections) > self.bounds.limits.connections:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too_many", "Try again later")
+            self._refuse("too_many", _plain(HTTPStatus.SERVICE_UNAVAILABLE, "Try again later"))
             return
         self._await("head")
 
@@ -91,9 +123,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._received += len(data)
         super().data_received(data)
         if self._awaits == "head" and self._received > self.bounds.limits.head_bytes:
-            self._refuse(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "large_head", "Send fewer headers"
-            )
+            told = _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Send fewer headers")
+            self._refuse("large_head", told)
 
     def on_message_begin(self) -> None:
         """Give the application the peer's certificate."""
@@ -108,7 +139,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._over:
             return
         told = next((value for name, value in self.headers if name == b"content-length"), b"0")
-        if int(told) > self.bounds.limits.body_bytes:
+        self._most_bytes, _ = self.bounds.limits.of_body(self._path())
+        if int(told) > self._most_bytes:
             self._refuse_body()
             return
         self._await("body")
@@ -119,7 +151,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._over:
             return
         self._received += len(body)
-        if self._received > self.bounds.limits.body_bytes:
+        if self._received > self._most_bytes:
             self._refuse_body()
             return
         super().on_body(body)
@@ -144,26 +176,33 @@ class BoundedProtocol(HttpToolsProtocol):
             self._over = True
             self.transport.close()  # never asked for anything, as browsers do
             return
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"slow_{self._awaits}", "Send the request faster")
+        told = _plain(HTTPStatus.REQUEST_TIMEOUT, "Send the request faster")
+        self._refuse(f"slow_{self._awaits}", told)
 
     def _refuse_body(self) -> None:
-        self._refuse(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "large_body",
-            f"Send at most {self.bounds.limits.body_bytes} bytes",
-        )
+        _, problem = self.bounds.limits.of_body(self._path())
+        self._refuse("large_body", problem, linger_s=self.bounds.limits.linger_s)
 
-    def _refuse(self, status: HTTPStatus, reason: str, detail: str) -> None:
+    def _refuse(self, reason: str, problem: Problem, *, linger_s: float = 0.0) -> None:
         self._over = True
         self._await(None)
         self.bounds.refused(reason, self.client[0] if self.client else "")
         cycle = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
-            self.transport.write(_problem(status, detail))
+            self.transport.write(_answer(problem, self._path()))
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.close()
+        if linger_s:
+            self.flow.resume_reading()
+            self._deadline = self.loop.call_later(linger_s, self.transport.close)
+        else:
+            self.transport.close()
+
+    def _path(self) -> str:
+        """Return the path that is asked for, as it came; empty before there is one."""
+        url: bytes = getattr(self, "url", b"")
+        return url.partition(b"?")[0].decode("ascii", "replace")
 
 
 def bounded(limits: Limits, refused: Refused) -> type[BoundedProtocol]:
@@ -310,15 +349,13 @@ def _reason(trouble: OSError) -> str | None:
             return None
 
 
-def _problem(status: HTTPStatus, detail: str) -> bytes:
-    document = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-    }
-    body = json.dumps(document).encode()
+def _plain(status: HTTPStatus, detail: str) -> Problem:
+    return Problem(status.value, status.phrase, detail)
+
+
+def _answer(problem: Problem, path: str) -> bytes:
+    body = json.dumps(problem.document(path)).encode()
     head = (
         b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
     )
-    return STATUS_LINE[status.value] + head % len(body) + body
+    return STATUS_LINE[problem.status] + head % len(body) + body

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg import sql
@@ -11,6 +11,8 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Db
+
+LetterKind = Literal["sign_up", "reset", "password_changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,10 @@ class SignUp:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A mail that is owed; `sign_up_id` is None when somebody asked for a mail again."""
+    """A mail that is owed; `sign_up_id` is None when somebody asked for a mail again.
+
+    `used_at`: a new password was set by its link, or by a newer one.
+    """
 
     id: UUID
     tenant: str
@@ -43,13 +48,15 @@ class Letter:
     sign_up_id: UUID | None
     asked_at: datetime
     outcome: str | None = None
+    kind: LetterKind = "sign_up"
+    used_at: datetime | None = None
 
 
 _SIGN_UP = sql.SQL(
     "id, tenant, city, email, name, language, time_zone, password_hash, consents, asked_at,"
     " expires_at, verified_at"
 )
-_LETTER = sql.SQL("id, tenant, city, email, language, sign_up_id, asked_at, outcome")
+_LETTER = sql.SQL("id, tenant, city, email, language, sign_up_id, asked_at, outcome, kind, used_at")
 
 
 def add(db: Db, asked: SignUp) -> None:
@@ -104,6 +111,15 @@ def newest_open(db: Db, email: str, now: datetime) -> SignUp | None:
         ).fetchone()
 
 
+def renew(db: Db, email: str, expires_at: datetime) -> None:
+    """Let the newest sign-up of an address that nobody has confirmed end later."""
+    db.execute(
+        "UPDATE identity.sign_up SET expires_at = %s WHERE id = (SELECT id FROM identity.sign_up"
+        " WHERE email = %s AND verified_at IS NULL ORDER BY asked_at DESC, id DESC LIMIT 1)",
+        (expires_at, email),
+    )
+
+
 def verified(db: Db, sign_up_id: UUID, at: datetime) -> None:
     """Note that a sign-up became an account, and forget what was said in it."""
     db.execute(
@@ -116,8 +132,8 @@ def verified(db: Db, sign_up_id: UUID, at: datetime) -> None:
 def add_letter(db: Db, letter: Letter) -> None:
     """Note that a mail is owed."""
     db.execute(
-        "INSERT INTO identity.letter (id, tenant, city, email, language, sign_up_id, asked_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO identity.letter (id, tenant, city, email, language, sign_up_id, asked_at,"
+        " kind) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
         (
             letter.id,
             letter.tenant,
@@ -126,6 +142,7 @@ def add_letter(db: Db, letter: Letter) -> None:
             letter.language,
             letter.sign_up_id,
             letter.asked_at,
+            letter.kind,
         ),
     )
 
@@ -136,6 +153,24 @@ def letter(db: Db, letter_id: UUID) -> Letter | None:
         return cursor.execute(
             sql.SQL("SELECT {} FROM identity.letter WHERE id = %s").format(_LETTER), (letter_id,)
         ).fetchone()
+
+
+def lock_letter(db: Db, letter_id: UUID) -> Letter | None:
+    """Return a mail; nobody else uses its link until this transaction is over."""
+    with db.cursor(row_factory=class_row(Letter)) as cursor:
+        return cursor.execute(
+            sql.SQL("SELECT {} FROM identity.letter WHERE id = %s FOR UPDATE").format(_LETTER),
+            (letter_id,),
+        ).fetchone()
+
+
+def use_resets(db: Db, email: str, at: datetime) -> None:
+    """Note that no link to a new password for this address is good any more."""
+    db.execute(
+        "UPDATE identity.letter SET used_at = %s"
+        " WHERE email = %s AND kind = 'reset' AND used_at IS NULL",
+        (at, email),
+    )
 
 
 def letter_done(db: Db, letter_id: UUID, outcome: str, at: datetime) -> None:

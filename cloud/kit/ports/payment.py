@@ -3,7 +3,7 @@
 Every request carries a key of ours. A provider does what a key asks for once, however often it is
 asked; where one does not keep that promise, `find` says what became of a key before it is asked
 again. `SandboxPayments` is the default and speaks to the sandbox server; a real provider's adapter
-takes its place.
+takes its place (`cloud/payments/stripe_adapter.py`).
 
 An answer is an `Outcome`, also when it is no. Whoever gets a `ProviderUnknownError` does not know
 whether it was done, and has to ask again by the same key.
@@ -22,7 +22,7 @@ import httpx
 
 from cloud.kit.clock import rfc3339
 
-OperationKind = Literal["authorise", "increment", "capture", "cancel", "refund"]
+OperationKind = Literal["authorise", "increment", "replace", "capture", "cancel", "refund"]
 
 SIGNATURE_HEADER = "sandbox-signature"
 KEY_HEADER = "Idempotency-Key"
@@ -46,11 +46,14 @@ class Ask:
     Attributes:
         kind: the operation.
         key: names it; asked again with it, it is done once.
-        amount_minor: of an increment, the new total.
+        amount_minor: of an increment, the new total; the old one again renews the hold.
         currency: ISO 4217.
         reference: what we call the payment; the same for all of its operations.
         payment: the provider's name of the payment; empty for authorise.
-        method: the provider's token of the card; for authorise.
+        method: the provider's token of the card; for authorise, increment and replace, which holds
+            the amount on this card, and then lets the old payment go.
+        customer: our account whose card it is; a provider that knows whose a card is refuses
+            somebody else's.
     """
 
     kind: OperationKind
@@ -60,6 +63,7 @@ class Ask:
     reference: str
     payment: str = ""
     method: str = ""
+    customer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class Outcome:
 
     Attributes:
         done: False when the provider said no.
-        payment: the provider's name of the payment.
+        payment: the provider's name of the payment; an increment may give it a new one,
+            a replace does.
         amount_minor: what is held, captured or refunded now by this operation.
         code: why not, one word; empty when it was done.
         capture_before: when a hold ends by itself.
@@ -121,8 +126,8 @@ class PaymentProvider(Protocol):
         """Do it, once for a key; raises ProviderUnknownError."""
         ...
 
-    def find(self, key: str) -> Outcome | None:
-        """Return what came of a key, None when it never came; raises ProviderUnknownError."""
+    def find(self, ask: Ask) -> Outcome | None:
+        """Return what came of an ask, None when it never came; raises ProviderUnknownError."""
         ...
 
     def transactions(self, since: datetime, until: datetime) -> Iterable[Transaction]:
@@ -162,7 +167,7 @@ class SandboxPayments:
         """Do it, once for a key; raises ProviderUnknownError."""
         amount: dict[str, Any] = {"amount_minor": ask.amount_minor, "currency": ask.currency}
         match ask.kind:
-            case "authorise":
+            case "authorise" | "replace":
                 path = "/v1/payments"
                 amount |= {"method": ask.method, "reference": ask.reference}
             case "refund":
@@ -170,12 +175,14 @@ class SandboxPayments:
             case _:
                 path = f"/v1/payments/{ask.payment}/{ask.kind}"
         answer = self._ask("POST", path, json=amount, headers={KEY_HEADER: ask.key})
-        return _outcome(answer)
+        return self._old_let_go(ask, _outcome(answer))
 
-    def find(self, key: str) -> Outcome | None:
-        """Return what came of a key, None when it never came; raises ProviderUnknownError."""
-        answer = self._ask("GET", f"/v1/operations/{key}")
-        return None if answer.status_code == HTTPStatus.NOT_FOUND else _outcome(answer)
+    def find(self, ask: Ask) -> Outcome | None:
+        """Return what came of an ask, None when it never came; raises ProviderUnknownError."""
+        answer = self._ask("GET", f"/v1/operations/{ask.key}")
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        return self._old_let_go(ask, _outcome(answer))
 
     def transactions(self, since: datetime, until: datetime) -> Iterator[Transaction]:
         """Yield the money moved in `[since, until)`; raises ProviderUnknownError."""
@@ -205,6 +212,17 @@ class SandboxPayments:
             )
         except (LookupError, TypeError, ValueError) as wrong:
             raise SignatureError("a signed webhook that cannot be read") from wrong
+
+    def _old_let_go(self, ask: Ask, new: Outcome) -> Outcome:
+        """Let go of the hold on the card before, once the new one is there; else change nothing."""
+        if ask.kind == "replace" and new.done:
+            amount = {"amount_minor": 0, "currency": ask.currency}
+            headers = {KEY_HEADER: f"{ask.key}-old"}
+            path = f"/v1/payments/{ask.payment}/cancel"
+            told = _body(self._ask("POST", path, json=amount, headers=headers))
+            if told.get("status") != "cancelled":
+                raise ProviderUnknownError("the old hold is still there")
+        return new
 
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:  # noqa: ANN401 - httpx's
         try:

@@ -96,6 +96,8 @@ def phone(dsn: str, clock: ManualClock) -> Iterator[Phone]:
         app.state.identity, app.state.authenticate = identity, identity.authenticate
         sign_up = api.SignUp(pool.connection, clock, tokens, identity, passwords=QUICK)
         app.state.sign_up = sign_up
+        resets = api.PasswordReset(pool.connection, clock, tokens, passwords=QUICK)
+        app.state.password_reset = resets
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://test/api/v1")
         yield Phone(client, pool, clock, post, mailbox, sign_up)
@@ -391,3 +393,59 @@ async def _signed_in_again(phone: Phone, user: str = EMAIL, scope: str | None = 
     answer = await phone.client.post("/auth/token", json=body)
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+NEW_PASSWORD = "another horse entirely"
+
+
+async def reset_token(phone: Phone, email: str = EMAIL) -> str:
+    answer = await phone.client.post("/auth/forgot-password", json={"email": email})
+    assert answer.status_code == 202
+    with phone.pool.connection() as db:
+        run_due(db, subscribers(phone.post), phone.clock.now())
+    return phone.mailbox.sent[-1].text.partition("#token=")[2].split()[0]
+
+
+async def test_a_lost_password_is_set_anew_and_every_sign_in_ends(phone: Phone) -> None:
+    await phone.customer()
+    known = {"user": EMAIL, "password": PASSWORD}
+    signed_in = (await phone.client.post("/auth/token", json=known)).json()
+    token = await reset_token(phone)
+    wish = {"token": token, "password": NEW_PASSWORD}
+    done = await phone.client.post("/auth/reset-password", json=wish)
+    assert (done.status_code, done.content) == (204, b"")
+    assert (await phone.client.post("/auth/token", json=known)).status_code == 401
+    old = {"refresh_token": signed_in["refresh_token"]}
+    assert (await phone.client.post("/auth/refresh", json=old)).status_code == 401
+    again = await phone.client.post("/auth/token", json={**known, "password": NEW_PASSWORD})
+    assert again.status_code == 200
+    used = await phone.client.post("/auth/reset-password", json=wish)
+    assert "forgot-password for another" in problem(used, 410, "reset-link-used")["detail"]
+
+
+async def test_an_old_or_foreign_link_to_a_new_password_is_told_apart(phone: Phone) -> None:
+    await phone.customer()
+    token = await reset_token(phone)
+    wish = {"token": token, "password": NEW_PASSWORD}
+    short = await phone.client.post("/auth/reset-password", json={**wish, "password": "short"})
+    assert short.status_code == 422
+    foreign = await phone.client.post("/auth/reset-password", json={**wish, "token": "x" + token})
+    problem(foreign, 404, "link-unknown")
+    phone.clock.advance(timedelta(hours=1))
+    late = await phone.client.post("/auth/reset-password", json=wish)
+    problem(late, 410, "reset-link-expired")
+
+
+async def test_known_and_unknown_addresses_get_the_same_answer(phone: Phone) -> None:
+    await phone.customer()
+    told = [
+        await phone.client.post("/auth/forgot-password", json={"email": email})
+        for email in (EMAIL, "nobody@example.org")
+    ]
+    assert {each.status_code for each in told} == {202}
+    assert told[0].content == told[1].content
+    for _ in range(4):
+        await phone.client.post("/auth/forgot-password", json={"email": "nobody@example.org"})
+    flood = await phone.client.post("/auth/forgot-password", json={"email": "nobody@example.org"})
+    problem(flood, 429, "too-many-resets")
+    assert int(flood.headers["retry-after"]) > 0

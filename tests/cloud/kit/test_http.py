@@ -8,6 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
+from psycopg.errors import AdminShutdown
+from psycopg_pool import PoolTimeout
 
 from cloud.kit.health import ReadinessCheck, health_router
 from cloud.kit.http import HeadAsGet, Problem, install_problems
@@ -53,6 +55,14 @@ def an_app(*checks: ReadinessCheck) -> FastAPI:
     @app.get("/crash")
     async def crash() -> None:
         raise ZeroDivisionError("secret detail")
+
+    @app.get("/killed")
+    async def killed() -> None:
+        raise AdminShutdown("terminating connection due to administrator command")
+
+    @app.get("/full")
+    async def full() -> None:
+        raise PoolTimeout("couldn't get a connection after 10.00 sec")
 
     return app
 
@@ -101,6 +111,15 @@ async def test_an_unexpected_error_tells_nothing_of_the_inside() -> None:
     response = await get(an_app(), "/crash")
     assert problem(response)["status"] == 500
     assert "secret" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/killed", "/full"])
+async def test_a_database_that_is_away_is_to_be_asked_again(path: str) -> None:
+    answer = await get(an_app(), path)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert "with the same Idempotency-Key" in problem(answer)["detail"]
+    assert "terminating" not in answer.text
 
 
 async def test_it_is_ready_when_everything_it_needs_is_there() -> None:

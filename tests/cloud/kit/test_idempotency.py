@@ -100,7 +100,9 @@ async def post(
     path: str = "things",
     **body: Any,
 ) -> httpx.Response:
-    sent = headers(role) | ({} if key is None else {"Idempotency-Key": key})
+    sent = httpx.Headers(headers(role), encoding="utf-8")
+    if key is not None:
+        sent["Idempotency-Key"] = key
     return await client.post(f"/api/v1/{path}", json={"what": "a lamp"} | body, headers=sent)
 
 
@@ -144,11 +146,22 @@ async def test_a_key_belongs_to_its_account(
     assert answer.body == b'{"for":"the stranger"}'
 
 
-@pytest.mark.parametrize("key", [None, "", "k" * 256, "a\ttab"])
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (None, "key-missing"),
+        ("", "key-missing"),
+        ("k" * 256, "key-malformed"),
+        ("a\ttab", "key-malformed"),
+        ("schl\xfcssel", "key-malformed"),
+    ],
+)
 async def test_a_request_without_a_usable_key_is_refused(
-    client: httpx.AsyncClient, made: Db, key: str | None
+    client: httpx.AsyncClient, made: Db, key: str | None, kind: str
 ) -> None:
-    assert problem(await post(client, key)) == (400, "/problems/key-missing")
+    refused = await post(client, key)
+    assert problem(refused) == (400, f"/problems/{kind}")
+    assert "255 printable" in refused.json()["detail"]
     assert count(made) == 0
     assert (await post(client, "k" * 255)).status_code == 201
 
