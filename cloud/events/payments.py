@@ -47,7 +47,7 @@ class AuthorisationDeclined(Event, OfRental, frozen=True):
 
 
 class ToppedUp(Event, OfRental, frozen=True):
-    """More is held; the amount is all that is held now."""
+    """More is held, or for longer; the amount is all that is held now."""
 
     TYPE: ClassVar[str] = "payments.topped_up.v1"
 

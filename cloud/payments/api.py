@@ -23,6 +23,8 @@ from cloud.payments.service import (
     capture_once,
     refund,
     release,
+    renew_ending,
+    replace_card,
     top_up,
 )
 from cloud.payments.settle import Settler
@@ -75,6 +77,8 @@ __all__ = [
     "reconcile_day",
     "refund",
     "release",
+    "renew_ending",
+    "replace_card",
     "ride_amount",
     "seller",
     "set_seller",

@@ -105,7 +105,10 @@ class DisputeBody(BaseModel):
 
 
 class ReceiptBody(BaseModel):
-    """A receipt; times are local with their offset, taxes and prices as the plan says."""
+    """A receipt; times are local with their offset, taxes and prices as the plan says.
+
+    `lines` is everything that is charged; `discounts`, `fees` and `fines` are those among them.
+    """
 
     seller: SellerBody
     number: str
@@ -122,6 +125,10 @@ class ReceiptBody(BaseModel):
     plan: PlanBody
     prices_include_tax: bool
     unlock_fee: MoneyBody
+    discounts: list[LineBody]
+    pass_minutes: int
+    fees: list[LineBody]
+    fines: list[LineBody]
     lines: list[LineBody]
     net: MoneyBody
     taxes: list[TaxBody]

@@ -111,6 +111,7 @@ class Operation:
         kind: what.
         amount_minor: of an increment, the new total.
         document_id: the credit note of a refund.
+        method_id: the card that a replace holds on instead; with its token and last4.
         state: asked, unknown, done or failed.
         attempts: how often it was leased.
         asked_at: when it was asked for.
@@ -125,6 +126,9 @@ class Operation:
     state: Literal["asked", "unknown", "done", "failed"]
     attempts: int
     asked_at: datetime
+    method_id: UUID | None = None
+    token: str = ""
+    last4: str = ""
 
 
 def settled(
@@ -146,8 +150,23 @@ def settled(
             is_due = hold.state == "capturing"
             changes = {"state": hold.state if is_due else "declined", "code": what.code}
         case "increment", True:
-            changes = {"held_minor": what.amount_minor, "top_up_failed_at": None}
-        case "increment", False:
+            changes = {
+                "held_minor": what.amount_minor,
+                "payment": what.payment or hold.payment,
+                "capture_before": what.capture_before or hold.capture_before,
+                "top_up_failed_at": None,
+            }
+        case "replace", True:
+            changes = {
+                "held_minor": what.amount_minor,
+                "payment": what.payment,
+                "capture_before": what.capture_before,
+                "method_id": operation.method_id,
+                "token": operation.token,
+                "last4": what.last4 or operation.last4,
+                "top_up_failed_at": None,
+            }
+        case "increment" | "replace", False:
             changes = {"top_up_failed_at": at}
         case "capture", True:
             changes = {"state": "captured", "captured_minor": what.amount_minor}

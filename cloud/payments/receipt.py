@@ -48,6 +48,10 @@ def receipt(documents: Sequence[Document], hold: Authorisation) -> dict[str, Any
         "plan": {"id": plan.plan_id, "name": plan.named(facts.language)},
         "prices_include_tax": not plan.is_taxable,
         "unlock_fee": money(_unlock(invoice.lines)),
+        "discounts": _of(invoice.lines, "discount"),
+        "pass_minutes": _minutes(invoice.lines, "pass"),
+        "fees": _of(invoice.lines, "fee"),
+        "fines": _of(invoice.lines, "fine"),
         "lines": [_line(each) for each in invoice.lines],
         "net": money(invoice.net_minor),
         "taxes": _taxes(invoice.lines),
@@ -87,6 +91,10 @@ def _local(moment: datetime, zone: ZoneInfo) -> str:
 
 def _minutes(lines: Sequence[Line], kind: str) -> int:
     return sum(each.quantity for each in lines if each.kind == kind)
+
+
+def _of(lines: Sequence[Line], kind: str) -> list[dict[str, Any]]:
+    return [_line(each) for each in lines if each.kind == kind]
 
 
 def _unlock(lines: Sequence[Line]) -> int:

@@ -96,6 +96,13 @@ def _lines(paper: _Paper, receipt: Mapping[str, Any]) -> None:
             paper.text(f"    {line['reason']} {line['link']}".rstrip())
     paper.text(told["with_tax" if receipt["prices_include_tax"] else "without_tax"], size=8)
     paper.gap()
+    # Said also where it is nothing: what is not on a receipt could have been forgotten.
+    paper.amount(told["unlock_fee"], receipt["unlock_fee"])
+    paper.pair(told["pass_minutes"], str(receipt["pass_minutes"]))
+    for name in ("discounts", "fees", "fines"):
+        minor = sum(line["amount"]["amount_minor"] for line in receipt[name])
+        paper.amount(told[name], receipt["total"] | {"amount_minor": minor})
+    paper.gap()
 
 
 def _sums(paper: _Paper, receipt: Mapping[str, Any]) -> None:

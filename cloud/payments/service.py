@@ -3,11 +3,14 @@
 Each is one transaction that writes down what a provider is to do; `settle.py` asks the provider.
 """
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from cloud.events import payments as told
-from cloud.kit.db import Db
+from cloud.kit.clock import Clock
+from cloud.kit.db import Db, Pool
 from cloud.kit.events import publish
 from cloud.kit.ids import new_id
 from cloud.kit.money import Money
@@ -20,6 +23,10 @@ from cloud.payments.meter import Line
 from cloud.payments.model import PriceSnapshot
 from cloud.payments.store import books, tariffs
 from cloud.payments.store import holds as store
+
+_RENEW_BEFORE: Final = timedelta(hours=24)
+_RENEW_AGAIN: Final = timedelta(hours=6)
+_TOP_UP_AGAIN: Final = timedelta(minutes=5)
 
 
 class SellerUnknownError(LookupError):
@@ -98,15 +105,60 @@ def authorisation(db: Db, scope: Scope, rental_id: UUID) -> Authorisation | None
 def top_up(db: Db, scope: Scope, rental_id: UUID, to: Money, at: datetime) -> Authorisation:
     """Ask to hold more, `to` in total; nothing happens when that much is asked for already.
 
+    A card that has just said no is left alone for some minutes.
+
     Raises:
         AuthorisationUnknownError: there is no hold.
     """
     with db.transaction():
         hold = _locked(db, scope, rental_id)
         asked = store.last_asked_minor(db, hold.id)
+        failed_at = hold.top_up_failed_at
+        if failed_at is not None and at < failed_at + _TOP_UP_AGAIN:
+            return hold
         if hold.state == "authorised" and to.amount_minor > max(asked, hold.held_minor):
             _ask(db, hold, "increment", (to - Money(0, hold.currency)).amount_minor, at)
         return hold
+
+
+def replace_card(
+    db: Db, scope: Scope, rental_id: UUID, card: Method, to: Money, at: datetime
+) -> bool:
+    """Ask another card to hold `to`, all of it, and then let go of the hold there is.
+
+    The answer comes as that of a top-up does. While one card is asked, no other is. A card of
+    another provider than the hold's cannot take its place.
+
+    Returns:
+        Whether a card is asked now.
+
+    Raises:
+        AuthorisationUnknownError: there is no hold.
+    """
+    with db.transaction():
+        hold = _locked(db, scope, rental_id)
+        if store.is_replacing(db, hold.id):
+            return True
+        if hold.state != "authorised" or hold.provider != card.provider:
+            return False
+        asked = _operation(hold, "replace", to.amount_minor, at)
+        asked = replace(asked, method_id=card.id, token=card.token, last4=card.last4)
+        store.ask(db, scope, asked)
+        return True
+
+
+def renew_ending(pool: Pool, clock: Clock) -> int:
+    """Ask to hold anew what ends by itself within a day; return how many.
+
+    What is declined is asked for again every six hours until its end: the rider is warned by the
+    event of a failed top-up, and what the old hold has is captured if the ride ends in time.
+    """
+    now = clock.now()
+    with pool.connection() as db, db.transaction():
+        found = store.ending(db, now + _RENEW_BEFORE, now - _RENEW_AGAIN)
+        for hold in found:
+            _ask(db, hold, "increment", hold.held_minor, now)
+    return len(found)
 
 
 def capture_once(
@@ -275,15 +327,21 @@ def _ask(
     at: datetime,
     document_id: UUID | None = None,
 ) -> None:
-    operation = Operation(
+    operation = replace(_operation(hold, kind, amount_minor, at), document_id=document_id)
+    store.ask(db, Scope(hold.tenant, hold.city), operation)
+
+
+def _operation(
+    hold: Authorisation, kind: OperationKind, amount_minor: int, at: datetime
+) -> Operation:
+    return Operation(
         id=new_id(),
         authorisation_id=hold.id,
         kind=kind,
         amount_minor=amount_minor,
         currency=hold.currency,
-        document_id=document_id,
+        document_id=None,
         state="asked",
         attempts=0,
         asked_at=at,
     )
-    store.ask(db, Scope(hold.tenant, hold.city), operation)

@@ -110,20 +110,19 @@ class Settler:
         provider = self.providers.get(hold.provider)
         if provider is None:
             raise ProviderUnknownError(f"no provider named {hold.provider} is set up here")
-        key = str(operation.id)
-        if operation.attempts > 1 and (found := provider.find(key)) is not None:
-            return found
-        return provider.perform(
-            Ask(
-                kind=operation.kind,
-                key=key,
-                amount_minor=operation.amount_minor,
-                currency=operation.currency,
-                reference=str(hold.id),
-                payment=hold.payment,
-                method=hold.token,
-            )
+        ask = Ask(
+            kind=operation.kind,
+            key=str(operation.id),
+            amount_minor=operation.amount_minor,
+            currency=operation.currency,
+            reference=str(hold.id),
+            payment=hold.payment,
+            method=operation.token or hold.token,
+            customer=hold.customer_id,
         )
+        if operation.attempts > 1 and (found := provider.find(ask)) is not None:
+            return found
+        return provider.perform(ask)
 
     def _put_off(self, hold: Authorisation, operation: Operation) -> None:
         now = self.clock.now()
@@ -186,9 +185,9 @@ def _event(
         case "authorise", False if after.state == "declined":
             about |= {"amount_minor": after.asked_minor, "code": after.code}
             made = told.AuthorisationDeclined.model_validate(about)
-        case "increment", True:
+        case "increment" | "replace", True:
             made = told.ToppedUp.model_validate(about | {"amount_minor": after.held_minor})
-        case "increment", False:
+        case "increment" | "replace", False:
             about |= {"amount_minor": after.held_minor, "code": outcome.code}
             made = told.TopUpFailed.model_validate(about)
         case "capture", True:

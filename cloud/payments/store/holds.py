@@ -73,7 +73,8 @@ def save(db: Db, hold: Authorisation) -> None:
     db.execute(
         "UPDATE payments.authorisation SET state = %s, code = %s, held_minor = %s,"
         " captured_minor = %s, refunded_minor = %s, payment = %s, last4 = %s,"
-        " capture_before = %s, top_up_failed_at = %s, changed_at = %s WHERE id = %s",
+        " capture_before = %s, top_up_failed_at = %s, changed_at = %s, method_id = %s,"
+        " token = %s WHERE id = %s",
         (
             hold.state,
             hold.code,
@@ -85,6 +86,8 @@ def save(db: Db, hold: Authorisation) -> None:
             hold.capture_before,
             hold.top_up_failed_at,
             hold.changed_at,
+            hold.method_id,
+            hold.token,
             hold.id,
         ),
     )
@@ -102,8 +105,8 @@ def ask(db: Db, scope: Scope, operation: Operation) -> None:
     """Insert an operation, due at once, and wake who performs it."""
     db.execute(
         "INSERT INTO payments.operation (id, tenant, city, authorisation_id, kind, amount_minor,"
-        " currency, document_id, state, due, asked_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'asked', %s, %s)",
+        " currency, document_id, state, due, asked_at, method_id, token, last4)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'asked', %s, %s, %s, %s, %s)",
         (
             operation.id,
             scope.tenant,
@@ -115,6 +118,9 @@ def ask(db: Db, scope: Scope, operation: Operation) -> None:
             operation.document_id,
             operation.asked_at,
             operation.asked_at,
+            operation.method_id,
+            operation.token,
+            operation.last4,
         ),
     )
     db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(operation.id)))
@@ -125,7 +131,8 @@ def operations(db: Db, authorisation_id: UUID) -> list[Operation]:
     with db.cursor(row_factory=class_row(Operation)) as cursor:
         return cursor.execute(
             "SELECT id, authorisation_id, kind, amount_minor, currency, document_id, state,"
-            " attempts, asked_at FROM payments.operation WHERE authorisation_id = %s ORDER BY seq",
+            " attempts, asked_at, method_id, token, last4 FROM payments.operation"
+            " WHERE authorisation_id = %s ORDER BY seq",
             (authorisation_id,),
         ).fetchall()
 
@@ -150,7 +157,7 @@ def lease(db: Db, now: datetime, until: datetime) -> Operation | None:
             " AND earlier.authorisation_id = due.authorisation_id)"
             " ORDER BY due, seq LIMIT 1 FOR UPDATE SKIP LOCKED)"
             " RETURNING id, authorisation_id, kind, amount_minor, currency, document_id, state,"
-            " attempts, asked_at",
+            " attempts, asked_at, method_id, token, last4",
             (until, now, now),
         ).fetchone()
 
@@ -200,11 +207,35 @@ def last_asked_minor(db: Db, authorisation_id: UUID) -> int:
     """Return the highest total that was asked to be held and not refused."""
     row = db.execute(
         "SELECT coalesce(max(amount_minor), 0) FROM payments.operation"
-        " WHERE authorisation_id = %s AND kind IN ('authorise', 'increment') AND state <> 'failed'",
+        " WHERE authorisation_id = %s AND kind IN ('authorise', 'increment', 'replace')"
+        " AND state <> 'failed'",
         (authorisation_id,),
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def is_replacing(db: Db, authorisation_id: UUID) -> bool:
+    """Tell whether another card is being asked to hold."""
+    row = db.execute(
+        "SELECT EXISTS (SELECT FROM payments.operation WHERE authorisation_id = %s"
+        " AND kind = 'replace' AND state IN ('asked', 'unknown'))",
+        (authorisation_id,),
+    ).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+def ending(db: Db, by: datetime, tried_since: datetime) -> list[Authorisation]:
+    """Return, locked, what is held and ends by then, unless more was asked for since."""
+    with db.cursor(row_factory=class_row(Authorisation)) as cursor:
+        return cursor.execute(
+            _SELECT + " AS hold WHERE state = 'authorised' AND capture_before <= %s"
+            " AND NOT EXISTS (SELECT FROM payments.operation WHERE authorisation_id = hold.id"
+            " AND (asked_at > %s OR state IN ('asked', 'unknown')))"
+            " ORDER BY capture_before FOR UPDATE SKIP LOCKED",
+            (by, tried_since),
+        ).fetchall()
 
 
 def refunds_minor(db: Db, authorisation_id: UUID) -> int:

@@ -51,8 +51,8 @@ class Crashing:
                 raise CrashError from trouble
         raise CrashError
 
-    def find(self, key: str) -> Outcome | None:
-        return self._till.provider.find(key)
+    def find(self, ask: Ask) -> Outcome | None:
+        return self._till.provider.find(ask)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._till.provider, name)

@@ -63,6 +63,8 @@ def test_a_receipt_has_every_field(till: Till) -> None:
     assert (receipt["ride_minutes"], receipt["pause_minutes"]) == (14, 3)
     assert receipt["plan"] == {"id": "city", "name": "City"}
     assert receipt["unlock_fee"] == euros(100)
+    assert (receipt["discounts"], receipt["pass_minutes"]) == ([], 0)
+    assert (receipt["fees"], receipt["fines"]) == ([], [])
     assert [line["kind"] for line in receipt["lines"]] == ["ride", "pause", "outage", "cap"]
     parts = receipt["lines"][0]["parts"]
     assert [(part["quantity"], part["rate"]) for part in parts] == [
@@ -85,6 +87,35 @@ def test_a_receipt_has_every_field(till: Till) -> None:
     assert receipt["dispute"]["url"].endswith(receipt["rental_id"])
     assert receipt["dispute"]["until"] > receipt["issued_at"]
     assert receipt["terms_version"] == "2026-01"
+
+
+def test_a_receipt_lists_what_was_taken_off_and_what_came_on_top(till: Till) -> None:
+    rental_id = till.authorised()
+    price = api.snapshot(a_plan(), NOON)
+    more = (
+        api.line(price.plan, "pass", -50, quantity=2),
+        api.line(price.plan, "discount", -20, reason="Welcome"),
+        api.line(price.plan, "fee", 500, reason="Parked outside", link="https://example.org/fee"),
+        api.line(price.plan, "fine", 900, reason="Parked on a crossing"),
+    )
+    with till.pool.connection() as db:
+        api.capture_once(
+            db,
+            DEMO,
+            rental_id=rental_id,
+            lines=api.meter(price, Usage(600)) + more,
+            price=price,
+            facts=FACTS,
+            at=till.clock.now(),
+        )
+        receipt = api.receipt(db, DEMO, rental_id)
+    assert receipt is not None
+    assert receipt["pass_minutes"] == 2
+    told = {kind: [one["reason"] for one in receipt[kind]] for kind in ("discounts", "fees")}
+    assert told == {"discounts": ["Welcome"], "fees": ["Parked outside"]}
+    assert receipt["fees"][0]["link"] == "https://example.org/fee"
+    assert [one["amount"] for one in receipt["fines"]] == [euros(900)]
+    assert receipt["fines"][0] in receipt["lines"]
 
 
 def test_a_receipt_is_the_customers_own(till: Till) -> None:

@@ -173,6 +173,126 @@ def test_a_failed_top_up_warns_blocks_the_next_unlock_and_the_rest_stays_owed(ti
     assert till.told(rental_id) == ["authorised", "top_up_failed", "invoice_issued", "captured"]
 
 
+def another_card(till: Till, rental_id: UUID, token: str, minor: int = 1000) -> bool:
+    with till.pool.connection() as db:
+        card = a_card(token, last4="1881")
+        return api.replace_card(db, DEMO, rental_id, card, Money(minor, "EUR"), till.clock.now())
+
+
+def held_on(till: Till) -> list[tuple[str, str, int]]:
+    """The sandbox's payments: card, status, amount held."""
+    payments = till.sandbox.bank.payments.values()
+    return [(each.method, each.status, each.held_minor) for each in payments]
+
+
+def test_another_card_holds_the_whole_pays_once_and_the_first_one_nothing(till: Till) -> None:
+    rental_id = till.authorised("tok_no_top_up")
+    with till.pool.connection() as db:
+        api.top_up(db, DEMO, rental_id, Money(1000, "EUR"), till.clock.now())
+    till.settler.settle_due()
+    for _ in range(2):
+        assert another_card(till, rental_id, "tok_ok_1881")
+    assert till.settler.settle_due() == 1
+    hold = till.hold(rental_id)
+    assert (hold.held_minor, hold.may_resume, hold.last4) == (1000, True, "1881")
+    assert held_on(till) == [
+        ("tok_no_top_up", "cancelled", 500),
+        ("tok_ok_1881", "authorised", 1000),
+    ]
+    till.capture(rental_id, minutes=30)
+    till.settler.settle_due()
+    assert [(told["payment"], told["amount_minor"]) for told in till.sandbox.bank.transactions] == [
+        (hold.payment, 850)
+    ]
+    assert till.balance(f"receivable/{hold.customer_id}") == 0
+    told = ["authorised", "top_up_failed", "topped_up", "invoice_issued", "captured"]
+    assert till.told(rental_id) == told
+
+
+def test_another_card_that_is_declined_leaves_the_first_one_s_hold(till: Till) -> None:
+    rental_id = till.authorised()
+    assert another_card(till, rental_id, "tok_declined")
+    till.settler.settle_due()
+    hold = till.hold(rental_id)
+    assert (hold.held_minor, hold.may_resume, hold.last4) == (500, False, "4242")
+    till.capture(rental_id, minutes=10)
+    till.settler.settle_due()
+    assert till.sandbox.captured() == [350]
+    assert not another_card(till, rental_id, "tok_ok")  # it is paid
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on", ["authorise", "cancel"])
+@pytest.mark.parametrize("what", ["timeout", "error_after", "timeout_before", "error_before"])
+@pytest.mark.parametrize("idempotency", [True, False])
+def test_of_two_cards_one_is_charged_whatever_answers_are_lost(
+    till: Till, on: str, what: str, idempotency: bool
+) -> None:
+    rental_id = till.authorised()
+    faults = [{"on": on, "what": what, "times": 2}]
+    till.sandbox.control(faults=faults, idempotency=idempotency, hang_s=0.7)
+    another_card(till, rental_id, "tok_ok_1881")
+    till.settler.settle_due()
+    till.capture(rental_id, minutes=10)
+    till.wait(times=6)
+    assert held_on(till) == [("tok_ok", "cancelled", 500), ("tok_ok_1881", "captured", 1000)]
+    assert till.sandbox.captured() == [350]
+    assert till.hold(rental_id).state == "captured"
+
+
+def test_a_card_that_said_no_is_left_alone_for_minutes(till: Till) -> None:
+    rental_id = till.authorised("tok_no_top_up")
+
+    def top_up() -> int:
+        with till.pool.connection() as db:
+            api.top_up(db, DEMO, rental_id, Money(1000, "EUR"), till.clock.now())
+        return till.settler.settle_due()
+
+    assert (top_up(), top_up()) == (1, 0)
+    till.wait(300)
+    assert top_up() == 1
+
+
+def renewed(till: Till) -> int:
+    """Renew what ends soon; what earlier tests left held counts as well."""
+    asked = api.renew_ending(till.pool, till.clock)
+    till.settler.settle_due()
+    return asked
+
+
+def test_a_hold_is_renewed_before_it_ends_and_captured_once(till: Till) -> None:
+    rental_id = till.authorised()
+    first = till.hold(rental_id).capture_before
+    assert first == till.clock.now() + timedelta(days=7)
+    till.wait(timedelta(days=5, hours=23).total_seconds())
+    renewed(till)
+    assert till.hold(rental_id).capture_before == first
+    till.wait(timedelta(hours=2).total_seconds())
+    renewed(till)
+    hold = till.hold(rental_id)
+    assert hold.capture_before == till.clock.now() + timedelta(days=7)
+    assert (hold.held_minor, hold.may_resume) == (500, True)
+    assert renewed(till) == 0
+    till.capture(rental_id)
+    till.settler.settle_due()
+    assert till.hold(rental_id).state == "captured"
+    assert till.sandbox.captured() == [350]
+
+
+def test_a_hold_that_is_not_renewed_blocks_the_next_unlock_and_is_tried_again(till: Till) -> None:
+    rental_id = till.authorised()
+    till.wait(timedelta(days=6, hours=1).total_seconds())
+    till.sandbox.control(faults=[{"on": "increment", "what": "decline", "times": 99}])
+    renewed(till)
+    assert not till.hold(rental_id).may_resume
+    assert renewed(till) == 0
+    till.sandbox.control(faults=[])
+    till.wait(timedelta(hours=6, seconds=1).total_seconds())
+    renewed(till)
+    assert till.hold(rental_id).may_resume
+    assert till.told(rental_id) == ["authorised", "top_up_failed", "topped_up"]
+
+
 def test_a_capture_the_provider_refuses_is_a_debt(till: Till) -> None:
     rental_id = till.authorised("tok_no_capture")
     till.capture(rental_id)
