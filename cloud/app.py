@@ -39,6 +39,7 @@ from cloud.fleet.reactions import subscribers as fleet_subscribers
 from cloud.identity import customer_http
 from cloud.identity import http as identity_http
 from cloud.identity.api import AccessTokens, SignIn
+from cloud.identity.password_reset import PasswordReset
 from cloud.identity.reactions import Post
 from cloud.identity.reactions import subscribers as identity_subscribers
 from cloud.identity.sign_up import SignUp
@@ -62,10 +63,13 @@ from cloud.kit.settings import DEFAULT_HTTP_PORT, CloudSettings, token_key
 from cloud.kit.traced_http import Traced
 from cloud.pages import http as pages_http
 from cloud.payments import http as payments_http
-from cloud.payments.api import Settler, reconcile_all
+from cloud.payments.api import Settler, reconcile_all, renew_ending
+from cloud.payments.stripe_adapter import StripePayments
 from cloud.returns import http as returns_http
 from cloud.returns.adapters import real_parts as return_parts
+from cloud.returns.api import Parts as ReturnParts
 from cloud.returns.api import forget_photos
+from cloud.returns.reactions import Post as ReturnsPost
 from cloud.returns.reactions import subscribers as returns_subscribers
 from cloud.telemetry import api as telemetry
 from cloud.telemetry import http as telemetry_http
@@ -83,6 +87,7 @@ ROUTERS: Mapping[str, Sequence[APIRouter]] = {
     "returns": (returns_http.router,),
     "pages": (pages_http.router,),
 }
+LARGE_BODIES = returns_http.LARGE_BODIES
 PROJECTORS = (telemetry.project, sound_sensed)
 
 _DATABASE_PATIENCE_S = 30
@@ -91,6 +96,7 @@ _FOLLOW_EVERY_S = 1.0
 _METERS_EVERY_S = 10.0
 _CONTACT_EVERY_S = 5.0
 _TIDY_EVERY = timedelta(minutes=10)
+_RENEW_EVERY_S = 300.0
 _COMPARE_EVERY = timedelta(hours=6)
 
 
@@ -152,6 +158,7 @@ def build(
     """
     contexts = chosen_contexts(settings)
     settings.check_broker(contexts)
+    settings.check_payments()
     running = Running(settings, contexts, clock or SystemClock(), promise or Promise(), on_failure)
     running.device_listener = device_listener
 
@@ -169,10 +176,9 @@ def build(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.command_limits = limits = _limits(settings)
-    app.state.booking = parts = real_parts(running.clock, limits)
-    app.state.returns = return_parts(parts, settings.data_dir / "photos")
-    app.state.search = searcher(parts)
+    app.state.command_limits = _limits(settings)
+    app.state.booking, app.state.returns = running.parts.booking, running.parts
+    app.state.search = searcher(running.parts.booking)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Traced)
     install_problems(app)
@@ -200,6 +206,7 @@ class Running:
         self._settings = settings
         self._contexts = contexts
         self.clock = clock
+        self.parts = working_parts(settings, clock)
         self._promise = promise
         self._on_failure = on_failure
         self._pool: Pool | None = None
@@ -225,12 +232,11 @@ class Running:
         app.state.commands.watch(app.state.live.tell_command)
         identity = SignIn(pool.connection, self.clock, AccessTokens(token_key(self._settings)))
         app.state.identity, app.state.authenticate = identity, identity.authenticate
-        app.state.sign_up = SignUp(
-            pool.connection,
-            self.clock,
-            VerificationTokens(token_key(self._settings)),
-            identity,
-            address_limit=self._settings.sign_ups_per_address,
+        links = VerificationTokens(token_key(self._settings))
+        most = self._settings.sign_ups_per_address
+        app.state.sign_up = SignUp(pool.connection, self.clock, links, identity, address_limit=most)
+        app.state.password_reset = PasswordReset(
+            pool.connection, self.clock, links, address_limit=most
         )
         work: dict[str, Coroutine[Any, Any, None]] = {"commands": app.state.commands.run()}
         if "identity" in self._contexts:
@@ -248,6 +254,8 @@ class Running:
         if "payments" in self._contexts and providers:
             work["payments"] = Settler(pool, providers, self.clock).run(engines.dsn)
             compare = partial(reconcile_all, providers=providers, clock=self.clock)
+            renew = partial(renew_ending, clock=self.clock)
+            work["card-holds"] = self._every(_RENEW_EVERY_S, renew, pool)
             work["books"] = self._every(_COMPARE_EVERY.total_seconds(), compare, pool)
         ours = [s for s in subscribers if s.name.partition(".")[0] in self._contexts]
         if ours:
@@ -284,13 +292,16 @@ class Running:
 
     def _payment_providers(self, stack: contextlib.AsyncExitStack) -> Mapping[str, PaymentProvider]:
         settings = self._settings
-        if settings.payment_url is None:
+        secrets = settings.payment_key, settings.payment_webhook_secret
+        provider: SandboxPayments | StripePayments
+        if settings.payment_provider == "stripe":
+            provider = StripePayments(*secrets, settings.payment_url)
+        elif settings.payment_url is not None:
+            provider = SandboxPayments(settings.payment_url, *secrets)
+        else:
             return {}
-        sandbox = SandboxPayments(
-            settings.payment_url, settings.payment_key, settings.payment_webhook_secret
-        )
-        stack.callback(sandbox.close)
-        return {sandbox.name: sandbox}
+        stack.callback(provider.close)
+        return {provider.name: provider}
 
     async def _device_work(
         self, stack: contextlib.AsyncExitStack, engines: Engines, pool: Pool, hub: CommandHub
@@ -386,8 +397,7 @@ class Running:
             device_gauges.look_at_certificates(db, now, self._settings.certificate_lifetime)
             idempotency.trim(db, now)
             if "returns" in self._contexts:
-                photos = self._settings.data_dir / "photos"
-                forget_photos(db, return_parts(real_parts(self.clock), photos), now)
+                forget_photos(db, self.parts, now)
         if dropped:
             log.info("dropped what is older than we keep: %s", ", ".join(dropped))
 
@@ -418,13 +428,18 @@ def all_subscribers(settings: CloudSettings, clock: Clock) -> tuple[Subscriber, 
         or f"http://{settings.http_host}:{settings.http_port or DEFAULT_HTTP_PORT}",
         clock,
     )
-    parts = real_parts(clock, _limits(settings))
+    parts = working_parts(settings, clock)
     return (
         *identity_subscribers(post),
         *fleet_subscribers(clock),
-        *booking_subscribers(parts),
-        *returns_subscribers(return_parts(parts, settings.data_dir / "photos")),
+        *booking_subscribers(parts.booking),
+        *returns_subscribers(parts, ReturnsPost(post.mail, post.public_url, clock)),
     )
+
+
+def working_parts(settings: CloudSettings, clock: Clock) -> ReturnParts:
+    """Return what returns work with, and in it what booking does."""
+    return return_parts(real_parts(clock, _limits(settings)), settings.data_dir / "photos")
 
 
 def _limits(settings: CloudSettings) -> Limits:

@@ -154,6 +154,13 @@ def span(text: str) -> timedelta:
     return timedelta(**{unit: int(number)})
 
 
+def _count(text: str) -> int:
+    """Read how many: a whole number from 1."""
+    if not text.isdecimal() or len(text) > _MAX_DIGITS or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; write 1 or more")
+    return int(text)
+
+
 def _add_serve(commands: _Commands) -> None:
     serve = _add(commands, "serve", "run contexts until told to stop", _SERVE_EXAMPLES)
     serve.add_argument(
@@ -291,7 +298,9 @@ def _add_audit(commands: _Commands) -> None:
     verify.add_argument("--json", action="store_true", help="print one JSON object")
     _add_data_dir(verify)
     listing = _add(actions, "list", "list the newest rows, the newest last", _AUDIT_EXAMPLES)
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="how many (default 50)")
+    listing.add_argument(
+        "--limit", type=_count, default=50, metavar="N", help="how many (default 50)"
+    )
     listing.add_argument("--json", action="store_true", help="print one JSON object a row")
     _add_data_dir(listing)
 
@@ -363,7 +372,7 @@ def _add_events(commands: _Commands) -> None:
     events = _add(commands, "events", "deliveries of events that failed", _EVENTS_EXAMPLES)
     actions = events.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = _add(actions, "held", "list them, the oldest first", _EVENTS_EXAMPLES)
-    listing.add_argument("--limit", type=int, default=100, metavar="N", help="how many (100)")
+    listing.add_argument("--limit", type=_count, default=100, metavar="N", help="how many (100)")
     listing.add_argument("--json", action="store_true", help="print one JSON object each")
     _add_data_dir(listing)
     for name, purpose in (

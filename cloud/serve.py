@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from cloud.app import Engines, Promise, build, chosen_contexts
+from cloud.app import LARGE_BODIES, Engines, Promise, build, chosen_contexts
 from cloud.kit import tracing
 from cloud.kit.listening import Wanted, coming_port, listen
 from cloud.kit.logs import configure_logs
@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 
 _GRACE_S = 3
 # People send larger bodies than devices do, over links as slow.
-_LIMITS = Limits(body_s=60, body_bytes=1_000_000, connections=10_000)
+_LIMITS = Limits(
+    body_s=60, body_bytes=1_000_000, connections=10_000, linger_s=10, large=LARGE_BODIES
+)
 _INTERRUPTED = 130
 
 
@@ -57,6 +59,7 @@ def serve(settings: CloudSettings, *, promise: Promise | None = None) -> int:
     """
     contexts = chosen_contexts(settings)
     settings.check_broker(contexts)
+    settings.check_payments()
     configure_logs(json=settings.log_json)
     # A pool tells of every single attempt; whoever waits for it tells once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -1,15 +1,24 @@
 """Booking's ports on the contexts below it."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from cloud.booking.model import Place, RideTimes
-from cloud.booking.ports import Facts, Fee, NotAskedError, NotPayableError, Parts, Quote
+from cloud.booking.ports import (
+    Bill,
+    Errand,
+    Fee,
+    NotAskedError,
+    NotPayableError,
+    Parts,
+    Payer,
+    Quote,
+)
 from cloud.devices import api as devices
 from cloud.devices.api import CommandRefusedError, Limits, Wish
+from cloud.fleet import api as fleet
+from cloud.fleet.api import Point
 from cloud.identity import api as identity
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db
@@ -26,29 +35,18 @@ class DeviceVehicles:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits
 
-    def ask(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        customer_id: str,
-        vehicle_id: str,
-        device_id: str,
-        kind: Literal["lock", "unlock"],
-        reason: str,
-        at: datetime,
-    ) -> UUID:
+    def ask(self, db: Db, scope: Scope, errand: Errand, at: datetime) -> UUID:
         """Ask for a command; raises NotAskedError."""
         who = Principal(
-            account_id=UUID(customer_id),
+            account_id=UUID(errand.customer_id),
             name="rider",
             kind="service",
             role="",
             tenant=scope.tenant,
             city=scope.city,
-            scopes=frozenset({f"vehicles:{kind}"}),
+            scopes=frozenset({f"vehicles:{errand.kind}"}),
         )
-        wish = Wish(device_id, vehicle_id, kind, {}, reason)
+        wish = Wish(errand.device_id, errand.vehicle_id, errand.kind, {}, errand.reason)
         try:
             return devices.request_command(db, who, wish, at, self._limits).id
         except CommandRefusedError as refused:
@@ -86,26 +84,16 @@ class LedgerPayments:
         """Return what a ride comes to, with tax."""
         return payments.total(payments.meter(PriceSnapshot.from_json(quote.frozen), _usage(used)))
 
-    def authorise(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        customer_id: str,
-        rental_id: UUID,
-        amount: Money,
-        method_id: str,
-        at: datetime,
-    ) -> None:
+    def authorise(self, db: Db, scope: Scope, payer: Payer, amount: Money, at: datetime) -> None:
         """Ask for the hold; raises NotPayableError."""
         try:
             payments.authorise(
                 db,
                 scope,
-                customer_id=customer_id,
-                rental_id=rental_id,
+                customer_id=payer.customer_id,
+                rental_id=payer.rental_id,
                 amount=amount,
-                card=_card(db, scope, customer_id, method_id) if amount.amount_minor else None,
+                card=_card(db, scope, payer) if amount.amount_minor else None,
                 at=at,
             )
         except SellerUnknownError as why:
@@ -122,31 +110,31 @@ class LedgerPayments:
         if to is not None:
             payments.top_up(db, scope, rental_id, to, at)
 
+    def try_another(
+        self, db: Db, scope: Scope, payer: Payer, *, quote: Quote, cost: Money, at: datetime
+    ) -> bool:
+        """Ask the customer's newest card to hold all, unless that is the card held on."""
+        hold = payments.authorisation(db, scope, payer.rental_id)
+        cards = identity.payment_methods(db, scope, payer.customer_id)
+        if hold is None or not cards or cards[-1].id == hold.method_id:
+            return False
+        to = payments.next_hold(hold.held, cost, quote.hold) or hold.held
+        return payments.replace_card(db, scope, payer.rental_id, _method(cards[-1]), to, at)
+
     def release(self, db: Db, scope: Scope, rental_id: UUID, at: datetime) -> None:
         """Let the hold go, or the one that may still come."""
         payments.release(db, scope, rental_id, at)
 
-    def capture(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        rental_id: UUID,
-        quote: Quote,
-        used: RideTimes,
-        facts: Facts,
-        at: datetime,
-        fees: Sequence[Fee] = (),
-    ) -> None:
+    def capture(self, db: Db, scope: Scope, bill: Bill, at: datetime) -> None:
         """Issue the invoice and ask for its money, once."""
-        price = PriceSnapshot.from_json(quote.frozen)
+        price, facts = PriceSnapshot.from_json(bill.quote.frozen), bill.facts
         rider = identity.customer(db, scope, facts.customer_id)
-        charged = tuple(_fee_line(price.plan, fee) for fee in fees)
+        charged = tuple(_fee_line(price.plan, fee) for fee in bill.fees)
         payments.capture_once(
             db,
             scope,
-            rental_id=rental_id,
-            lines=payments.meter(price, _usage(used)) + charged,
+            rental_id=bill.rental_id,
+            lines=payments.meter(price, _usage(bill.used)) + charged,
             price=price,
             facts=payments.Facts(
                 customer_name=facts.customer_id if rider is None else rider.name,
@@ -155,8 +143,8 @@ class LedgerPayments:
                 started_at=facts.started_at,
                 ended_at=facts.ended_at,
                 time_zone=self._time_zone if rider is None else rider.time_zone,
-                start_place=_shown(facts.start),
-                end_place=_shown(facts.end),
+                start_place=_shown(db, scope, facts.start),
+                end_place=_shown(db, scope, facts.end),
                 language="en" if rider is None else rider.language,
             ),
             at=at,
@@ -184,14 +172,22 @@ def _usage(used: RideTimes) -> Usage:
     return Usage(used.ride_s, used.pause_s, used.outage_s, cancelled=used.called_off)
 
 
-def _card(db: Db, scope: Scope, customer_id: str, method_id: str) -> payments.Method:
-    found = identity.payment_method(db, scope, customer_id, method_id)
+def _card(db: Db, scope: Scope, payer: Payer) -> payments.Method:
+    found = identity.payment_method(db, scope, payer.customer_id, payer.method_id)
     if found is None:
         raise NotPayableError(
             "Add a payment method at POST /api/v1/me/payment-methods, or name one of this account's"
         )
-    return payments.Method(found.id, found.provider, found.token, found.last4)
+    return _method(found)
 
 
-def _shown(place: Place | None) -> str:
-    return "unknown" if place is None else f"{place.lat:.5f}, {place.lon:.5f}"
+def _method(card: identity.PaymentMethod) -> payments.Method:
+    return payments.Method(card.id, card.provider, card.token, card.last4)
+
+
+def _shown(db: Db, scope: Scope, place: Place | None) -> str:
+    if place is None:
+        return "unknown"
+    told = f"{place.lat:.5f}, {place.lon:.5f}"
+    bay = fleet.bay_at(db, scope, Point(place.lat, place.lon), place.accuracy_m or 0.0)
+    return told if bay is None else f"{bay.name} ({told})"

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from cloud.booking import model
 from cloud.booking.finding import Found
 from cloud.booking.holds import Hold
 from cloud.booking.model import Entry, RideTimes, State
@@ -46,14 +47,16 @@ class PlaceBody(BaseModel):
 
 
 class FoundBody(BaseModel):
-    """A free vehicle near by; `soc_pct` and `price` are null where nobody knows."""
+    """A free vehicle near by; what nobody knows is null."""
 
     id: str
     name: str
     type: str
+    vehicle_type_id: str | None
     place: PlaceBody
     distance_m: int
     soc_pct: Number | None
+    range_m: int | None
     price: PriceBody | None
 
 
@@ -79,6 +82,14 @@ class EntryBody(BaseModel):
     detail: str
 
 
+class RefusalBody(BaseModel):
+    """What a vehicle did not do when it was asked last; `why` is its reason, empty for silence."""
+
+    what: Literal["pause", "resume"]
+    at: Moment
+    why: str
+
+
 class UsedBody(BaseModel):
     """What a rental has used, in seconds; `basis` says by which clock."""
 
@@ -100,7 +111,12 @@ class StartedBody(BaseModel):
 
 
 class RentalBody(BaseModel):
-    """A rental, how far it got and what it comes to; times are null where it did not get."""
+    """A rental, how far it got and what it comes to; times are null where it did not get.
+
+    Attributes:
+        is_unpaid: the card allows no more than is held: warn, it is not resumed after a pause.
+        refusal: the vehicle's no to a pause or to riding on, while it is the last word on that.
+    """
 
     id: UUID
     hold_id: UUID
@@ -108,6 +124,7 @@ class RentalBody(BaseModel):
     vehicle_type: str
     state: State
     reason: str
+    is_unpaid: bool
     created_at: Moment
     started_at: Moment | None
     end_requested_at: Moment | None
@@ -115,6 +132,7 @@ class RentalBody(BaseModel):
     price: PriceBody
     used: UsedBody
     total: MoneyBody
+    refusal: RefusalBody | None
     timeline: list[EntryBody]
 
 
@@ -146,6 +164,7 @@ def rental_body(
         vehicle_type=rental.vehicle_type,
         state=rental.state,
         reason=rental.reason,
+        is_unpaid=rental.is_unpaid,
         created_at=rental.created_at,
         started_at=rental.started_at,
         end_requested_at=rental.end_requested_at,
@@ -153,8 +172,16 @@ def rental_body(
         price=price_body(quote),
         used=UsedBody.model_validate(used),
         total=MoneyBody.model_validate(total),
+        refusal=_refusal_body(model.refusal(timeline)),
         timeline=[EntryBody.model_validate(entry) for entry in timeline],
     )
+
+
+def _refusal_body(entry: Entry | None) -> RefusalBody | None:
+    if entry is None:
+        return None
+    what: Literal["pause", "resume"] = "pause" if entry.kind == "pause_failed" else "resume"
+    return RefusalBody(what=what, at=entry.at, why=entry.detail)
 
 
 def found_body(found: Found) -> FoundBody:
@@ -164,8 +191,10 @@ def found_body(found: Found) -> FoundBody:
         id=vehicle.id,
         name=vehicle.name,
         type=vehicle.type,
+        vehicle_type_id=vehicle.vehicle_type_id,
         place=PlaceBody.model_validate(vehicle.place),
         distance_m=round(vehicle.distance_m or 0.0),
         soc_pct=vehicle.soc_pct,
+        range_m=vehicle.range_m,
         price=None if found.quote is None else price_body(found.quote),
     )

@@ -25,8 +25,9 @@ class Near:
     Attributes:
         place: around which.
         radius_m: metres around it.
-        vehicle_type: only this type; None for all.
+        vehicle_type: only this kind, or this vehicle_type_id; None for all.
         min_soc_pct: with at least so much charge, percent; None for any, also unknown.
+        min_range_m: whose charge takes them at least so far, metres; likewise.
         limit: at most so many, the nearest.
     """
 
@@ -35,6 +36,7 @@ class Near:
     vehicle_type: str | None = None
     min_soc_pct: float | None = None
     limit: int = 50
+    min_range_m: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def find(db: Db, parts: Parts, scope: Scope, near: Near, at: datetime) -> list[F
         at,
         vehicle_type=near.vehicle_type,
         min_soc_pct=near.min_soc_pct,
+        min_range_m=near.min_range_m,
         limit=near.limit,
     )
     types = sorted({vehicle.type for vehicle in found})

@@ -24,7 +24,6 @@ BlockKind = Literal["maintenance", "move", "swap", "securing"]
 
 _DEADLOCK_TRIES = 5
 _ALTERNATIVES = 3
-_ALTERNATIVES_WITHIN_M = 1_500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,19 +227,14 @@ def unblock_vehicle(db: Db, scope: Scope, vehicle_id: str, at: datetime) -> str 
 
 
 def alternatives(db: Db, vehicle: Vehicle, at: datetime) -> list[Mapping[str, Any]]:
-    """Return free vehicles of the same type near one that is not to be had."""
+    """Return the free vehicles nearest to one that is not to be had: its own kind's first."""
     if vehicle.place is None:
         return []
-    scope = Scope(vehicle.tenant, vehicle.city)
-    found = search.near(
-        db,
-        scope,
-        vehicle.place,
-        _ALTERNATIVES_WITHIN_M,
-        at,
-        vehicle_type=vehicle.type,
-        limit=_ALTERNATIVES + 1,
-    )
+    scope, most = Scope(vehicle.tenant, vehicle.city), _ALTERNATIVES + 1
+    found = search.nearest(db, scope, vehicle.place, at, vehicle_type=vehicle.type, limit=most)
+    if len(found) < most:
+        others = search.nearest(db, scope, vehicle.place, at, limit=2 * most)
+        found += [one for one in others if one.type != vehicle.type]
     offers: list[Mapping[str, Any]] = [
         {
             "vehicle_id": one.id,
@@ -248,6 +242,7 @@ def alternatives(db: Db, vehicle: Vehicle, at: datetime) -> list[Mapping[str, An
             "lat": one.lat,
             "lon": one.lon,
             "soc_pct": one.soc_pct,
+            "range_m": one.range_m,
             "distance_m": round(one.distance_m or 0.0),
         }
         for one in found

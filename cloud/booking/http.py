@@ -1,6 +1,7 @@
 """`/api/v1/holds` and `/api/v1/rentals`: translates only. `…/end` is in returns."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -38,7 +39,7 @@ READ = "rentals:read"
 Who = Annotated[Principal, needs(BOOK)]
 Reader = Annotated[Principal, needs(BOOK, READ)]
 Keyed = Annotated[Asked, Depends(keyed)]
-Intention = Callable[[Db, Parts, Customer, UUID], Rental]
+Intention = Callable[[Db, Parts, Customer, UUID, datetime], Rental]
 
 
 class HoldWish(BaseModel, extra="forbid"):
@@ -137,51 +138,36 @@ def read_rental(request: Request, rental_id: UUID, who: Reader) -> RentalBody:
     return _body(found)
 
 
-@router.post(
-    "/rentals/{rental_id}/pause",
-    status_code=202,
-    response_model=StartedBody,
-    responses=told_problems(400, 404, 409, 422),
+def _step(act: Intention) -> Callable[..., Response]:
+    """Return the route of something that a rider does with their own rental."""
+
+    def step(request: Request, rental_id: UUID, who: Who, asked: Keyed) -> Response:
+        customer, parts, clock = _customer(who), _parts(request), request.app.state.clock
+
+        def work(db: Db) -> Answer:
+            return _started(act(db, parts, customer, rental_id, clock.now()))
+
+        return _once(request, who, asked, work)
+
+    return step
+
+
+_STEPS: tuple[tuple[str, Intention, str], ...] = (
+    ("pause", service.pause, "Lock the vehicle for a while; it is paused when it says so."),
+    ("resume", service.resume, "Unlock the vehicle again."),
+    ("cancel", service.call_off, "Give a rental up that has not begun; it costs nothing."),
 )
-def pause(request: Request, rental_id: UUID, who: Who, asked: Keyed) -> Response:
-    """Lock the vehicle for a while; it is paused when it says so. Needs rentals:book."""
-    return _do(request, rental_id, who, asked, _at_now(request, service.pause))
-
-
-@router.post(
-    "/rentals/{rental_id}/resume",
-    status_code=202,
-    response_model=StartedBody,
-    responses=told_problems(400, 404, 409, 422),
-)
-def resume(request: Request, rental_id: UUID, who: Who, asked: Keyed) -> Response:
-    """Unlock the vehicle again. Needs rentals:book."""
-    return _do(request, rental_id, who, asked, _at_now(request, service.resume))
-
-
-@router.post(
-    "/rentals/{rental_id}/cancel",
-    status_code=202,
-    response_model=StartedBody,
-    responses=told_problems(400, 404, 409, 422),
-)
-def call_off(request: Request, rental_id: UUID, who: Who, asked: Keyed) -> Response:
-    """Give a rental up that has not begun; it costs nothing. Needs rentals:book."""
-    return _do(request, rental_id, who, asked, _at_now(request, service.call_off))
-
-
-def _at_now(request: Request, act: Callable[..., Rental]) -> Intention:
-    def intention(db: Db, parts: Parts, customer: Customer, rental_id: UUID) -> Rental:
-        return act(db, parts, customer, rental_id, request.app.state.clock.now())
-
-    return intention
-
-
-def _do(
-    request: Request, rental_id: UUID, who: Principal, asked: Asked, act: Intention
-) -> Response:
-    customer, parts = _customer(who), _parts(request)
-    return _once(request, who, asked, lambda db: _started(act(db, parts, customer, rental_id)))
+for _path, _act, _does in _STEPS:
+    router.add_api_route(
+        f"/rentals/{{rental_id}}/{_path}",
+        _step(_act),
+        methods=["POST"],
+        name=_act.__name__,
+        description=f"{_does} Needs rentals:book.",
+        status_code=202,
+        response_model=StartedBody,
+        responses=told_problems(400, 404, 409, 422),
+    )
 
 
 def _once(request: Request, who: Principal, asked: Asked, work: Callable[[Db], Answer]) -> Response:

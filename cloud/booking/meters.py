@@ -77,5 +77,6 @@ def close(db: Db, parts: Parts, rental_id: UUID, reason: str, at: datetime) -> r
             rental = service.confirm_end(db, parts, rental_id, at)
         if rental.state == "accepted":
             # Whatever the lock says: staff have seen the vehicle, or know where it is.
+            rental = service.charge(db, parts, rental, at)
             rental = service.finish(db, replace(rental, state="ended"), at)
         return rental

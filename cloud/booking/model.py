@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal, get_args
@@ -95,6 +95,21 @@ def distance_m(one: Place, other: Place) -> float:
     return 2 * _EARTH_M * math.asin(min(1.0, math.sqrt(chord)))
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeTime:
+    """When a vehicle did something, or somebody for it.
+
+    Attributes:
+        at: by the corrected clock.
+        boot: the run of the edge's monotonic clock; None when it did not say.
+        mono_s: seconds on that clock.
+    """
+
+    at: datetime
+    boot: str | None = None
+    mono_s: float | None = None
+
+
 EntryKind = Literal[
     "authorised",
     "unlock_asked",
@@ -112,6 +127,7 @@ EntryKind = Literal[
     "lock_failed",
     "locked",
     "accepted",
+    "charged",
     "cancelled",
     "secured",
     "capped",
@@ -138,6 +154,18 @@ class Entry:
     mono_s: float | None = None
     place: Place | None = None
     detail: str = ""
+
+
+_PAUSING: frozenset[EntryKind] = frozenset(
+    {"pause_asked", "paused", "pause_failed", "resume_asked", "resumed", "resume_failed"}
+)
+_REFUSALS: frozenset[EntryKind] = frozenset({"pause_failed", "resume_failed"})
+
+
+def refusal(timeline: Sequence[Entry]) -> Entry | None:
+    """Return the vehicle's no to a pause or to riding on, while it is the last word on that."""
+    last = next((one for one in reversed(timeline) if one.kind in _PAUSING), None)
+    return last if last is not None and last.kind in _REFUSALS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +198,7 @@ def times(timeline: Sequence[Entry], now: datetime | None = None) -> RideTimes:
     if start is None or (end is None and now is None):
         return RideTimes(0, 0, 0, called_off=False, basis="wall")
     stop = end or Entry("end_requested", max(now or start.at, start.at))
+    stop = _on_the_edges_clock(stop, timeline)
     inside = [start, *_between(timeline, start, stop), stop]
     marks, basis = _marks(inside)
     ride_s = max(0.0, marks[-1])
@@ -182,6 +211,22 @@ def times(timeline: Sequence[Entry], now: datetime | None = None) -> RideTimes:
         called_off=end is not None and _is_called_off(start, end, ride_s),
         basis=basis,
     )
+
+
+def _on_the_edges_clock(end: Entry, timeline: Sequence[Entry]) -> Entry:
+    """Return an end that our clock saw as the vehicle's saw it: so long before it locked.
+
+    Only a lock that was known when the ride was charged counts: what was charged then stays.
+    """
+    if end.mono_s is not None:
+        return end
+    for entry in timeline:
+        if entry.kind == "charged":
+            return end
+        if entry.kind == "locked" and entry.mono_s is not None:
+            mono_s = entry.mono_s - max(0.0, _gap_s(end, entry))
+            return replace(end, boot=entry.boot, mono_s=mono_s)
+    return end
 
 
 def _is_called_off(start: Entry, end: Entry, ride_s: float) -> bool:

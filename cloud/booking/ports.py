@@ -91,6 +91,48 @@ class Fee:
     reason: str
     link: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what a rental keeps until it is charged."""
+        amount = {"amount_minor": self.amount.amount_minor, "currency": self.amount.currency}
+        return {**amount, "reason": self.reason, "link": self.link}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Fee":
+        """Read what `as_json` wrote."""
+        amount = Money(kept["amount_minor"], kept["currency"])
+        return cls(amount, kept["reason"], kept["link"])
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Who pays for a rental, with which of their payment methods."""
+
+    customer_id: str
+    rental_id: UUID
+    method_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a rental is charged for: what its quote makes of the ride, and fees."""
+
+    rental_id: UUID
+    quote: Quote
+    used: RideTimes
+    facts: Facts
+    fees: Sequence[Fee] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a vehicle is asked for in a rider's name; `reason` is for the record."""
+
+    customer_id: str
+    vehicle_id: str
+    device_id: str
+    kind: Literal["lock", "unlock"]
+    reason: str
+
 
 class Payments(Protocol):
     """Moves money, decides nothing. Everything is a row in the caller's transaction."""
@@ -103,17 +145,7 @@ class Payments(Protocol):
         """Return what a ride comes to by its quote, with tax. Pure."""
         ...
 
-    def authorise(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        customer_id: str,
-        rental_id: UUID,
-        amount: Money,
-        method_id: str,
-        at: datetime,
-    ) -> None:
+    def authorise(self, db: Db, scope: Scope, payer: Payer, amount: Money, at: datetime) -> None:
         """Ask for a hold on the card; an event tells how it went. Raises NotPayableError."""
         ...
 
@@ -123,41 +155,28 @@ class Payments(Protocol):
         """Ask to hold more where `cost` comes near what is held; an event tells how it went."""
         ...
 
+    def try_another(
+        self, db: Db, scope: Scope, payer: Payer, *, quote: Quote, cost: Money, at: datetime
+    ) -> bool:
+        """Ask the newest card that did not say no to hold all, instead of the one that did.
+
+        An event tells how it went, as of a top-up. False when there is no such card.
+        """
+        ...
+
     def release(self, db: Db, scope: Scope, rental_id: UUID, at: datetime) -> None:
         """Give back what is held, or will be: also an answer that is still to come."""
         ...
 
-    def capture(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        rental_id: UUID,
-        quote: Quote,
-        used: RideTimes,
-        facts: Facts,
-        at: datetime,
-        fees: Sequence[Fee] = (),
-    ) -> None:
-        """Charge what the quote makes of the ride, and fees, once however often it is called."""
+    def capture(self, db: Db, scope: Scope, bill: Bill, at: datetime) -> None:
+        """Charge a bill once, however often it is called."""
         ...
 
 
 class Vehicles(Protocol):
     """Asks vehicles to lock and unlock; an event tells how it went."""
 
-    def ask(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        customer_id: str,
-        vehicle_id: str,
-        device_id: str,
-        kind: Literal["lock", "unlock"],
-        reason: str,
-        at: datetime,
-    ) -> UUID:
+    def ask(self, db: Db, scope: Scope, errand: Errand, at: datetime) -> UUID:
         """Ask, in the caller's transaction; return the command's id. Raises NotAskedError."""
         ...
 
@@ -173,6 +192,7 @@ class Policy:
         longest: by which others are to be back.
         pay_within: an authorisation that takes longer is given up.
         unlock_within: likewise an unlock; longer than a command is good for.
+        charge_within: an accepted return waits so long for the lock's time before it is charged.
         lock_again_after: a lock that failed is asked for again after this.
         lock_attempts: so often.
     """
@@ -185,6 +205,7 @@ class Policy:
     longest: timedelta = timedelta(hours=24)
     pay_within: timedelta = timedelta(seconds=60)
     unlock_within: timedelta = timedelta(seconds=45)
+    charge_within: timedelta = timedelta(seconds=15)
     lock_again_after: timedelta = timedelta(seconds=10)
     lock_attempts: int = 12
 

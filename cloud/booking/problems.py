@@ -146,7 +146,8 @@ class UnpaidError(Problem):
         super().__init__(
             409,
             "The card did not allow more",
-            "Give another payment method and resume again, or end the rental where it stands",
+            "Add another payment method at POST /api/v1/me/payment-methods and resume again: it is"
+            " asked for the whole; or end the rental",
             kind="/problems/payment-needed",
         )
 

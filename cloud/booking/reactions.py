@@ -8,12 +8,13 @@ from typing import Any
 from psycopg import errors
 
 from cloud.booking import holds, saga, securing
+from cloud.booking.model import EdgeTime
 from cloud.booking.ports import Parts
 from cloud.booking.store import search
 from cloud.booking.store.search import Vehicle
 from cloud.events.booking import TimerSet
 from cloud.events.devices import CommandEnded
-from cloud.events.fleet import VehicleChanged, VehicleStateChanged
+from cloud.events.fleet import CityImported, VehicleChanged, VehicleStateChanged
 from cloud.events.payments import AuthorisationDeclined, Authorised, ToppedUp, TopUpFailed
 from cloud.fleet import api as fleet
 from cloud.kit.db import Db
@@ -34,6 +35,7 @@ def follow_vehicle(db: Db, event: VehicleChanged | VehicleStateChanged) -> None:
     found = fleet.vehicle(db, scope, event.vehicle_id, event.time)
     if found is None:
         return
+    kind = fleet.vehicle_types(db, scope).get(found.vehicle_type_id)
     vehicle = Vehicle(
         id=found.id,
         tenant=event.tenant,
@@ -46,8 +48,17 @@ def follow_vehicle(db: Db, event: VehicleChanged | VehicleStateChanged) -> None:
         lon=None,
         soc_pct=None,
         seen_at=None,
+        vehicle_type_id=found.vehicle_type_id or None,
+        max_range_m=None if kind is None else kind.max_range_m,
     )
     search.put(db, scope, vehicle)
+
+
+def follow_types(db: Db, event: CityImported) -> None:
+    """Search knows how far the city's types go."""
+    scope = Scope(event.tenant, event.city)
+    types = fleet.vehicle_types(db, scope)
+    search.put_ranges(db, scope, {kind.id: kind.max_range_m for kind in types.values()})
 
 
 def timer(db: Db, event: TimerSet, parts: Parts) -> None:
@@ -63,7 +74,8 @@ def timer(db: Db, event: TimerSet, parts: Parts) -> None:
 
 def answer(db: Db, event: CommandEnded, parts: Parts) -> None:
     """A command ended: the rental that asked for it moves on."""
-    saga.command_ended(db, parts, event.command_id, event.state, event.reason, event.ended_at)
+    ended = EdgeTime(event.ended_at, event.boot, event.mono_s)
+    saga.command_ended(db, parts, event.command_id, event.state, event.reason, ended)
 
 
 def money(db: Db, event: Authorised | AuthorisationDeclined, parts: Parts) -> None:
@@ -74,9 +86,10 @@ def money(db: Db, event: Authorised | AuthorisationDeclined, parts: Parts) -> No
         saga.not_authorised(db, parts, event.rental_id, event.at)
 
 
-def top_up(db: Db, event: ToppedUp | TopUpFailed) -> None:
+def top_up(db: Db, event: ToppedUp | TopUpFailed, parts: Parts) -> None:
     """More is held on the card, or could not be."""
-    saga.top_up(db, event.rental_id, failed=isinstance(event, TopUpFailed))
+    failed = isinstance(event, TopUpFailed)
+    saga.top_up(db, parts, event.rental_id, parts.clock.now(), failed=failed)
 
 
 def _again(handler: Callable[..., None]) -> Callable[[Db, Any], None]:
@@ -96,12 +109,17 @@ def subscribers(parts: Parts) -> tuple[Subscriber, ...]:
     """Return who acts on events, with these parts."""
     return (
         Subscriber("booking.add_vehicle", (VehicleChanged, VehicleStateChanged), follow_vehicle),
+        Subscriber("booking.follow_types", (CityImported,), follow_types),
         Subscriber("booking.keep_time", (TimerSet,), _again(partial(timer, parts=parts))),
         Subscriber(
             "booking.take_money",
             (Authorised, AuthorisationDeclined),
             _again(partial(money, parts=parts)),
         ),
-        Subscriber("booking.take_top_ups", (ToppedUp, TopUpFailed), top_up),
+        Subscriber(
+            "booking.take_top_ups",
+            (ToppedUp, TopUpFailed),
+            _again(partial(top_up, parts=parts)),
+        ),
         Subscriber("booking.take_answers", (CommandEnded,), _again(partial(answer, parts=parts))),
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from cloud.booking import model, securing, service, timing
-from cloud.booking.model import Entry, EntryKind, Step
+from cloud.booking.model import EdgeTime, Entry, EntryKind, Step
 from cloud.booking.ports import NotAskedError, Parts
 from cloud.booking.store import rentals, search
 from cloud.booking.store.rentals import Asked, Rental
@@ -61,12 +61,36 @@ def not_authorised(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
             service.cancel(db, parts, rental, "payment_declined", at)
 
 
-def top_up(db: Db, rental_id: UUID, *, failed: bool) -> None:
-    """More was held on the card, or could not be: a moving vehicle goes on either way."""
+def top_up(db: Db, parts: Parts, rental_id: UUID, at: datetime, *, failed: bool) -> None:
+    """More was held on the card, or could not be: a moving vehicle goes on either way.
+
+    One that stands and whose rider waits for this is asked to unlock, or stays where it is.
+    """
     with db.transaction():
         rental = rentals.find(db, rental_id, lock=True)
-        if rental is not None and rental.state not in model.FINAL:
-            rentals.save(db, replace(rental, is_unpaid=failed))
+        if rental is None or rental.state in model.FINAL:
+            return
+        waits = rental.state == "resuming" and rental.is_unpaid and rental.command_id is None
+        rental = replace(rental, is_unpaid=failed)
+        rentals.save(db, rental)
+        if waits and failed:
+            _advance(db, rental, "unlock_failed", "resume", EdgeTime(at), at, "payment_declined")
+        elif waits:
+            _ride_on(db, parts, rental)
+
+
+def _ride_on(db: Db, parts: Parts, rental: Rental) -> None:
+    """Ask to unlock what was waiting for money."""
+    now = parts.clock.now()
+    try:
+        command_id = securing.ask(db, parts, rental, "resume", now)
+    except NotAskedError as why:
+        _advance(db, rental, "unlock_failed", "resume", EdgeTime(now), now, str(why))
+        return
+    deadline = now + parts.policy.unlock_within
+    rental = replace(rental, command_id=command_id, deadline=deadline)
+    rentals.save(db, rental)
+    timing.give_up_at(db, rental, now)
 
 
 def gives_up(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
@@ -79,16 +103,18 @@ def gives_up(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
             service.cancel(db, parts, rental, "payment_unanswered", at)
         elif rental.state == "unlocking":
             service.cancel(db, parts, rental, "unlock_unanswered", at)
+        elif rental.state == "accepted":
+            rentals.save(db, service.charge(db, parts, rental, at))
         elif rental.state in ("pausing", "resuming"):
             step: Step = "lock_failed" if rental.state == "pausing" else "unlock_failed"
             purpose = "pause" if rental.state == "pausing" else "resume"
-            _advance(db, rental, step, purpose, at, at, "no answer")
+            _advance(db, rental, step, purpose, EdgeTime(at), at, "no answer")
 
 
 def command_ended(
-    db: Db, parts: Parts, command_id: UUID, state: str, reason: str, ended_at: datetime
+    db: Db, parts: Parts, command_id: UUID, state: str, reason: str, ended: EdgeTime
 ) -> None:
-    """A vehicle answered, or nobody did in time; `ended_at` is the edge's time if it was it.
+    """A vehicle answered, or nobody did in time; `ended` is the edge's time if it was it.
 
     Only the newest command of a rental moves it. An unlock that was done for nobody is undone.
     """
@@ -99,14 +125,14 @@ def command_ended(
         rental = rentals.find(db, asked.rental_id, lock=True)
         if rental is None:
             return
-        rentals.end_command(db, asked.id, state, ended_at)
+        rentals.end_command(db, asked.id, state, ended.at)
         now = parts.clock.now()
         if asked.purpose == "secure":
             _after_securing(db, parts, rental, asked, state, now)
         elif asked.purpose in _LOCKS:
-            _after_lock(db, parts, rental, asked, state, reason, ended_at, now)
+            _after_lock(db, parts, rental, asked, state, reason, ended, now)
         else:
-            _after_unlock(db, parts, rental, asked, state, reason, ended_at, now)
+            _after_unlock(db, parts, rental, asked, state, reason, ended, now)
 
 
 def _after_securing(
@@ -125,22 +151,23 @@ def _after_lock(
     asked: Asked,
     state: str,
     reason: str,
-    ended_at: datetime,
+    ended: EdgeTime,
     now: datetime,
 ) -> None:
     if asked.id != rental.command_id:
         return
     step: Step = "lock_done" if state == "done" else "lock_failed"
     if asked.purpose == "pause":
-        _advance(db, rental, step, "pause", ended_at, now, reason)
+        _advance(db, rental, step, "pause", ended, now, reason)
     elif step == "lock_failed":
         if rental.state in ("ending", "accepted"):
-            rentals.note(db, rental, [Entry("lock_failed", ended_at, detail=reason)], now)
+            rentals.note(db, rental, [Entry("lock_failed", ended.at, detail=reason)], now)
             securing.not_locked(db, parts, rental, asked, now)
     else:
-        moved = _advance(db, rental, step, "end", ended_at, now, reason)
+        moved = _advance(db, rental, step, "end", ended, now, reason)
         if moved is not None and moved.state == "ended":
-            service.finish(db, moved, now)
+            charged = service.charge(db, parts, replace(moved, deadline=rental.deadline), now)
+            service.finish(db, charged, now)
 
 
 def _after_unlock(
@@ -150,16 +177,16 @@ def _after_unlock(
     asked: Asked,
     state: str,
     reason: str,
-    ended_at: datetime,
+    ended: EdgeTime,
     now: datetime,
 ) -> None:
     step: Step = "unlock_done" if state == "done" else "unlock_failed"
     is_newest = asked.id == rental.command_id
     if is_newest and step == "unlock_failed" and rental.state == "unlocking":
         why = f"{state} {reason}".strip()
-        rentals.note(db, rental, [Entry("lock_failed", ended_at, detail=why)], now)
+        rentals.note(db, rental, [Entry("lock_failed", ended.at, detail=why)], now)
         rental = service.cancel(db, parts, rental, "not_unlocked", now)
-    elif is_newest and _advance(db, rental, step, asked.purpose, ended_at, now, reason) is not None:
+    elif is_newest and _advance(db, rental, step, asked.purpose, ended, now, reason) is not None:
         return
     # Where an unlock failed the latch may have moved all the same.
     if state in ("done", "failed") and rental.state not in model.METERED:
@@ -174,7 +201,7 @@ def _advance(
     rental: Rental,
     step: Step,
     purpose: str,
-    at: datetime,
+    edge: EdgeTime,
     now: datetime,
     detail: str,
 ) -> Rental | None:
@@ -187,14 +214,14 @@ def _advance(
         vehicle = search.find(db, rental.scope, rental.vehicle_id)
         place = None if vehicle is None else vehicle.place
     kind = _NOTED[purpose, step]
-    rentals.note(db, rental, [Entry(kind, at, place=place, detail=detail)], now)
+    rentals.note(db, rental, [Entry(kind, edge.at, edge.boot, edge.mono_s, place, detail)], now)
     rental = replace(rental, state=state, deadline=None)
     if kind == "unlocked":
-        rental = replace(rental, started_at=at)
+        rental = replace(rental, started_at=edge.at)
     rentals.save(db, rental)
     told = _TOLD.get(kind)
     if told is not None:
-        publish(db, told(**service.about(rental), at=at), at=now)
+        publish(db, told(**service.about(rental), at=edge.at), at=now)
     return rental
 
 

@@ -25,6 +25,7 @@ def searcher(parts: Parts) -> Search:
             around.type_id,
             around.min_soc_pct,
             around.limit,
+            around.min_range_m,
         )
         found = find(db, parts, scope, near, at)
         return [found_body(one).model_dump(mode="json") for one in found]

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from cloud.booking.holds import block_open, release_expired, set_timer
 from cloud.booking.model import Entry
-from cloud.booking.ports import NotAskedError, Parts
+from cloud.booking.ports import Errand, NotAskedError, Parts
 from cloud.booking.store import calendar, rentals, search
 from cloud.booking.store.rentals import Asked, Rental
 from cloud.events.booking import VehicleLeftOpen
@@ -34,16 +34,14 @@ def ask(db: Db, parts: Parts, rental: Rental, purpose: str, at: datetime, attemp
     if vehicle is None:
         raise NotAskedError(f"{rental.vehicle_id} has left the fleet")
     with db.transaction():
-        command_id = parts.vehicles.ask(
-            db,
-            rental.scope,
+        errand = Errand(
             customer_id=rental.customer_id,
             vehicle_id=vehicle.id,
             device_id=vehicle.device_id,
             kind=_KINDS[purpose],
             reason=f"rental {rental.id}: {purpose}",
-            at=at,
         )
+        command_id = parts.vehicles.ask(db, rental.scope, errand, at)
         asked = Asked(command_id, rental.id, vehicle.id, purpose, attempt, at, "pending")
         rentals.add_command(db, rental.scope, asked)
     return command_id

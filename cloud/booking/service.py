@@ -8,7 +8,17 @@ from uuid import UUID
 
 from cloud.booking import holds, model, problems, securing, timing
 from cloud.booking.model import Entry, EntryKind, Place, RideTimes, Step
-from cloud.booking.ports import Customer, Facts, Fee, NotAskedError, NotPayableError, Parts, Quote
+from cloud.booking.ports import (
+    Bill,
+    Customer,
+    Facts,
+    Fee,
+    NotAskedError,
+    NotPayableError,
+    Parts,
+    Payer,
+    Quote,
+)
 from cloud.booking.store import calendar, rentals, search
 from cloud.booking.store.rentals import Rental
 from cloud.events.booking import RentalCancelled, RentalEnded, RentalEndRequested
@@ -74,15 +84,8 @@ def _start(
         except rentals.OneAtATimeError:
             raise problems.AlreadyRidingError from None
         try:
-            parts.payments.authorise(
-                db,
-                customer.scope,
-                customer_id=customer.id,
-                rental_id=rental.id,
-                amount=quote.hold,
-                method_id=method_id,
-                at=at,
-            )
+            payer = Payer(customer.id, rental.id, method_id)
+            parts.payments.authorise(db, customer.scope, payer, quote.hold, at)
         except NotPayableError as why:
             raise problems.NotPayableProblem(str(why)) from None
         timing.give_up_at(db, rental, at)
@@ -103,17 +106,20 @@ def pause(db: Db, parts: Parts, customer: Customer, rental_id: UUID, at: datetim
 
 
 def resume(db: Db, parts: Parts, customer: Customer, rental_id: UUID, at: datetime) -> Rental:
-    """Ask the vehicle to unlock again.
+    """Ask the vehicle to unlock again; asked while it is being asked, it is not asked twice.
+
+    Where the card allowed no more, a newer one of the rider's is asked first: the vehicle is asked
+    when it has said yes (`saga.top_up`).
 
     Raises:
         NoSuchRentalError, WrongStateError, UnpaidError, NotAskableError: as they say.
     """
     with db.transaction():
         rental = own(db, customer, rental_id)
-        if rental.state in ("resuming", "riding"):
+        if rental.state == "resuming":
             return rental
-        if rental.is_unpaid:
-            raise problems.UnpaidError
+        if rental.state == "paused" and rental.is_unpaid:
+            return _pay_first(db, parts, rental, at)
         return _ask(db, parts, rental, "resume_asked", "resume", at)
 
 
@@ -183,7 +189,10 @@ def end_requested(
 def confirm_end(
     db: Db, parts: Parts, rental_id: UUID, at: datetime, fees: Sequence[Fee] = ()
 ) -> Rental:
-    """Accept a return: it is charged now; the vehicle is free as soon as it is locked.
+    """Accept a return: the vehicle is free as soon as it is locked.
+
+    It is charged by the vehicle's own clock once its lock has answered, and by ours when that
+    takes too long (`policy.charge_within`).
 
     Args:
         db: connection, inside the caller's transaction or none.
@@ -202,14 +211,32 @@ def confirm_end(
         ):
             return rental
         state = _move(rental, "accept", "be accepted")
-        entries = rentals.timeline(db, rental.id)
-        _settle(db, parts, rental, entries, at, fees)
         rentals.note(db, rental, [Entry("accepted", at)], at)
-        rental = replace(rental, state=state)
+        deadline = at + parts.policy.charge_within
+        kept = [fee.as_json() for fee in fees]
+        rental = replace(rental, state=state, fees=kept, deadline=deadline)
         if rental.state == "ended":
-            return finish(db, rental, at)
+            return finish(db, charge(db, parts, rental, at), at)
+        if rental.called_off:
+            rental = charge(db, parts, rental, at)
         rentals.save(db, rental)
+        timing.give_up_at(db, rental, at)
         return rental
+
+
+def charge(db: Db, parts: Parts, rental: Rental, at: datetime) -> Rental:
+    """Charge an accepted rental, unless it was; the caller has locked it, and keeps it.
+
+    One that was called off in time only gives back what was held.
+    """
+    if rental.deadline is None:
+        return rental
+    if rental.called_off:
+        parts.payments.release(db, rental.scope, rental.id, at)
+    else:
+        parts.payments.capture(db, rental.scope, _bill(db, rental), at)
+        rentals.note(db, rental, [Entry("charged", at)], at)
+    return replace(rental, deadline=None)
 
 
 def finish(db: Db, rental: Rental, at: datetime) -> Rental:
@@ -286,19 +313,25 @@ def _ask(db: Db, parts: Parts, rental: Rental, step: Step, purpose: str, at: dat
     return rental
 
 
-def _settle(
-    db: Db,
-    parts: Parts,
-    rental: Rental,
-    entries: list[Entry],
-    at: datetime,
-    fees: Sequence[Fee],
-) -> None:
-    """Charge a ride once; one that was called off in time only gives back what was held."""
-    if rental.called_off:
-        parts.payments.release(db, rental.scope, rental.id, at)
-        return
-    used = model.times(entries)
+def _pay_first(db: Db, parts: Parts, rental: Rental, at: datetime) -> Rental:
+    """Ask another card of the rider's, so that they may ride on; raises UnpaidError."""
+    quote, used = Quote.from_json(rental.quote), used_until(db, rental, at)
+    payer = Payer(rental.customer_id, rental.id, rental.method_id)
+    cost = parts.payments.price(quote, used)
+    if not parts.payments.try_another(db, rental.scope, payer, quote=quote, cost=cost, at=at):
+        raise problems.UnpaidError
+    deadline = at + parts.policy.pay_within
+    rental = replace(
+        rental, state=_move(rental, "resume_asked", "resume"), command_id=None, deadline=deadline
+    )
+    rentals.note(db, rental, [Entry("resume_asked", at)], at)
+    rentals.save(db, rental)
+    timing.give_up_at(db, rental, at)
+    return rental
+
+
+def _bill(db: Db, rental: Rental) -> Bill:
+    entries = rentals.timeline(db, rental.id)
     assert rental.started_at is not None
     assert rental.end_requested_at is not None
     vehicle = search.find(db, rental.scope, rental.vehicle_id)
@@ -311,16 +344,10 @@ def _settle(
         start=_place_of(entries, "unlocked"),
         end=_place_of(entries, "end_requested"),
     )
-    parts.payments.capture(
-        db,
-        rental.scope,
-        rental_id=rental.id,
-        quote=Quote.from_json(rental.quote),
-        used=used,
-        facts=facts,
-        at=at,
-        fees=fees,
-    )
+    # Whether it counts was decided when its rider ended it.
+    used = replace(model.times(entries), called_off=False)
+    fees = [Fee.from_json(kept) for kept in rental.fees]
+    return Bill(rental.id, Quote.from_json(rental.quote), used, facts, fees)
 
 
 def _place_of(entries: list[Entry], kind: str) -> Place | None:

@@ -23,6 +23,11 @@ class RentalView:
     used: RideTimes
     total: Money
 
+    @property
+    def refusal(self) -> Entry | None:
+        """The vehicle's no to a pause or to riding on, while it is the last word on that."""
+        return model.refusal(self.timeline)
+
 
 def rental(db: Db, parts: Parts, rental_id: UUID, now: datetime) -> RentalView | None:
     """Return a rental as it is at `now`; None when there is none with this id."""

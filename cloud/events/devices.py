@@ -137,6 +137,9 @@ class CommandEnded(Event, frozen=True):
         state: done, refused, failed or expired.
         reason: why it was refused, failed or expired, one word; else empty.
         ended_at: when, by the device's corrected clock; by ours for an expired one.
+        boot: the run of the device's agent that said so; None for an expired one, or an old answer
+            that was repeated.
+        mono_s: when, seconds on the monotonic clock of that run; likewise None.
     """
 
     TYPE: ClassVar[str] = "devices.command_ended.v1"
@@ -148,3 +151,5 @@ class CommandEnded(Event, frozen=True):
     state: str
     reason: str
     ended_at: AwareDatetime
+    boot: str | None = None
+    mono_s: float | None = None

@@ -80,6 +80,32 @@ class ReturnPending(Event, frozen=True):
     at: AwareDatetime
 
 
+class ReturnReviewed(Event, frozen=True):
+    """A person has looked at a return. Nothing is charged by it, whatever they chose.
+
+    Attributes:
+        rental_id: names the rental.
+        vehicle_id: the vehicle.
+        customer_id: who rode.
+        choice: approve, the return is good; reject, it is not; ask, one more photo is wanted.
+        reason: why, in the person's words.
+        verifier: who had not been able to tell, with its version: the choice is a label for it.
+        photo_until: until when the photo may come that was asked for; None without one.
+        at: when.
+    """
+
+    TYPE: ClassVar[str] = "returns.reviewed.v1"
+
+    rental_id: UUID
+    vehicle_id: str
+    customer_id: str
+    choice: Literal["approve", "reject", "ask"]
+    reason: str
+    verifier: str
+    photo_until: AwareDatetime | None
+    at: AwareDatetime
+
+
 class PhotoAdded(Event, frozen=True):
     """A rider sent a photo.
 

@@ -25,7 +25,14 @@ from cloud.fleet.places import (
     take_place,
     zones_at,
 )
-from cloud.fleet.states import TypeUnknownError, VehicleUnknownError, assign, history, vehicle_type
+from cloud.fleet.states import (
+    TypeUnknownError,
+    VehicleUnknownError,
+    assign,
+    history,
+    vehicle_type,
+    vehicle_types,
+)
 from cloud.fleet.states import move as transition
 from cloud.fleet.store import StateEvent
 from cloud.fleet.views import carrier, is_vehicle, vehicle, vehicles
@@ -74,6 +81,7 @@ __all__ = [
     "transition",
     "vehicle",
     "vehicle_type",
+    "vehicle_types",
     "vehicles",
     "zones_at",
 ]

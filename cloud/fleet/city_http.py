@@ -1,21 +1,23 @@
 """`/api/v1/bays`, `/zones` and `/vehicle-types`: translates only."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
-from cloud.fleet import places, store
+from cloud.fleet import places, states, store
 from cloud.fleet.areas import Bay, Place, ZoneKind
 from cloud.fleet.geometry import Point
 from cloud.fleet.kinds import FormFactor, Kind, Propulsion
 from cloud.fleet.mds_rows import Mode
 from cloud.fleet.store import areas
 from cloud.kit.auth import Principal, needs
+from cloud.kit.db import Db
 from cloud.kit.http import Problem, told_problems
+from cloud.kit.scope import Scope
 
 router = APIRouter(tags=["city"])
 
@@ -30,6 +32,20 @@ TypeId = Annotated[str | None, Query(max_length=120, description="only places fo
 
 
 Reader = Annotated[Principal, needs(READ, BOOK)]
+
+
+def check_type(db: Db, scope: Scope, type_id: str, also: Iterable[str] = ()) -> None:
+    """Refuse a type that the city does not have and that is none of `also`; raises Problem."""
+    known = (*sorted(also), *states.vehicle_types(db, scope))
+    if type_id not in known:
+        raise Problem(
+            422,
+            "There is no such vehicle type",
+            f"Write type as one of {', '.join(known) or 'the city file that is still to come'};"
+            " GET /api/v1/vehicle-types lists them",
+            kind="/problems/vehicle-type-unknown",
+            types=list(known),
+        )
 
 
 class CapacityBody(BaseModel):
@@ -111,6 +127,8 @@ def bays(
     """
     now = request.app.state.clock.now()
     with request.app.state.pool.connection() as db:
+        if type is not None:
+            check_type(db, who.realm, type)
         if near is None:
             every = places.all_bays(db, who.realm, now, limit=limit, type_id=type)
             return [_bay(bay, ours, free, None) for bay, ours, free in every]

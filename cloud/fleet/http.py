@@ -14,6 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from cloud.devices.api import CommandBody
 from cloud.fleet import api, city_http, command_http
 from cloud.fleet.geometry import Point
+from cloud.fleet.kinds import KINDS
 from cloud.fleet.live import Live
 from cloud.fleet.near import Around, NearBody, Search
 from cloud.kit.auth import Principal, needs, still_may
@@ -25,6 +26,10 @@ router.include_router(city_http.router)
 
 _ID = "^[a-z0-9-]{3,36}$"
 VehicleId = Annotated[str, Path(pattern=_ID)]
+TypeOrKind = Annotated[
+    str | None,
+    Query(max_length=120, description="scooter, bike, car, van, or a vehicle_type_id"),
+]
 
 _HEARTBEAT_S = 10
 _PATIENCE_S = 30
@@ -58,8 +63,9 @@ def vehicles(
     who: city_http.Reader,
     near: Annotated[Point | None, Depends(city_http.point_near)],
     radius_m: Annotated[float, Query(gt=0, le=50_000)] = 1_000,
-    type: city_http.TypeId = None,  # noqa: A002 - the word of the surface
+    type: TypeOrKind = None,  # noqa: A002 - the word of the surface
     min_soc_pct: Annotated[float | None, Query(ge=0, le=100)] = None,
+    min_range_m: Annotated[int | None, Query(ge=0, le=1_000_000)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[VehicleBody] | list[NearBody]:
     """List every vehicle of one's city; with `near` those that are free there, nearest first.
@@ -69,8 +75,10 @@ def vehicles(
     now = request.app.state.clock.now()
     if near is not None:
         search: Search = request.app.state.search
-        around = Around(near, radius_m, type, min_soc_pct, limit)
+        around = Around(near, radius_m, type, min_soc_pct, limit, min_range_m)
         with request.app.state.pool.connection() as db:
+            if type is not None and type not in KINDS:
+                city_http.check_type(db, who.realm, type, also=KINDS)
             free = search(db, who.realm, around, now)
         return [NearBody.model_validate(vehicle) for vehicle in free]
     if not who.may(city_http.READ):

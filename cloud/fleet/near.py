@@ -23,9 +23,10 @@ class Around:
     Attributes:
         place: around which.
         radius_m: metres around it.
-        type_id: only this type; None for all.
+        type_id: only this type, or this kind; None for all.
         min_soc_pct: with at least so much charge, percent; None for any, also unknown.
         limit: at most so many, the nearest.
+        min_range_m: whose charge takes them at least so far, metres; None for any, also unknown.
     """
 
     place: Point
@@ -33,6 +34,7 @@ class Around:
     type_id: str | None
     min_soc_pct: float | None
     limit: int
+    min_range_m: int | None = None
 
 
 Search = Callable[[Db, Scope, Around, datetime], Sequence[Mapping[str, Any]]]
@@ -48,14 +50,18 @@ class NearPlaceBody(BaseModel):
 
 
 class NearBody(BaseModel):
-    """A free vehicle near a place; `soc_pct` and `price` are null where nobody knows."""
+    """A free vehicle near a place; what nobody knows is null."""
 
     id: str
     name: str
     type: str
+    vehicle_type_id: str | None
     place: NearPlaceBody
     distance_m: int
     soc_pct: Number | None
+    range_m: int | None = Field(
+        description="how far the charge takes it, metres; GBFS says current_range_meters"
+    )
     price: dict[str, Any] | None = Field(
         description="what riding costs, as a hold shows it: plan, unlock, per_minute, …"
     )

@@ -46,7 +46,9 @@ _HAPPENINGS: Mapping[type[Booked], Happening] = {
     RentalCancelled: "cancelled",
 }
 
-_PATIENCE = timedelta(seconds=30)
+# What a killed process had begun is taken up by another one after half a minute, and again if
+# that one dies too.
+_PATIENCE = timedelta(minutes=5)
 _AGAIN = timedelta(seconds=2)
 
 
@@ -65,12 +67,14 @@ def add_vehicle(db: Db, event: DeviceEnrolled) -> None:
 class FollowBooking:
     """Moves vehicles as booking holds and rents them.
 
-    Events may overtake each other: what does not fit yet waits for the one before it, half a
-    minute long; then it is held for a person.
+    Events may overtake each other: what does not fit yet waits for the one before it, five
+    minutes long; then it is held for a person. The wait begins when it is first tried: after an
+    outage everything is late, and still comes in any order.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._waiting: dict[UUID, datetime] = {}
 
     def __call__(self, db: Db, event: Booked) -> None:
         """Let it happen to the vehicle; raises RetryLater, IllegalTransitionError."""
@@ -79,9 +83,11 @@ class FollowBooking:
             with db.transaction():
                 self._follow(db, event, now)
         except IllegalTransitionError as early:
-            if now - event.time > _PATIENCE:
+            if now - self._waiting.setdefault(event.id, now) > _PATIENCE:
+                del self._waiting[event.id]
                 raise
             raise RetryLater(str(early), _AGAIN) from early
+        self._waiting.pop(event.id, None)
 
     def _follow(self, db: Db, event: Booked, now: datetime) -> None:
         scope = Scope(event.tenant, event.city)

@@ -1,6 +1,6 @@
 """Moving vehicles through their MDS states: one function, one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -148,9 +148,14 @@ def history(db: Db, scope: Scope, vehicle_id: str, limit: int = 50) -> Sequence[
     return store.history(db, scope, vehicle_id, limit)
 
 
+def vehicle_types(db: Db, scope: Scope) -> Mapping[str, VehicleType]:
+    """Return the vehicle types of this tenant and city by their ids."""
+    return {kind.id: kind for kind in store.vehicle_types(db, scope)}
+
+
 def vehicle_type_of(db: Db, scope: Scope, type_id: str) -> VehicleType:
     """Return a vehicle type of this tenant and city; raises TypeUnknownError."""
-    known = {kind.id: kind for kind in store.vehicle_types(db, scope)}
+    known = vehicle_types(db, scope)
     if type_id not in known:
         raise TypeUnknownError(
             f"there is no vehicle type {type_id!r}; there are {', '.join(known) or 'none'}"

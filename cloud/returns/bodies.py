@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cloud.kit.http import Moment
 from cloud.returns.model import Answer, Step
+from cloud.returns.ports import Parts
 from cloud.returns.service import Here
 from cloud.returns.store import PhotoRow, Return
 
@@ -68,13 +69,15 @@ class ReturnBody(BaseModel):
     """How a rental's end stands.
 
     `state`: none, nobody asked yet; photo_needed, until `deadline`; accepted; pending, a person
-    looks until `review_by`. Either way the meter stopped at `requested_at`. `reasons` say what to
-    do better, or why a person has to look.
+    looks until `review_by`, and may have asked for one more photo, until `deadline`; rejected by
+    one, which costs nothing. Either way the meter stopped at `requested_at`. `reasons` say what to
+    do better, or why a person has to look; `note` is what that person wrote.
     """
 
     rental_id: UUID
-    state: Literal["none", "photo_needed", "accepted", "pending"]
+    state: Literal["none", "photo_needed", "accepted", "pending", "rejected"]
     reasons: list[str]
+    note: str
     needs: list[Literal["photo"]]
     requested_at: Moment | None
     position_by: Literal["vehicle", "phone"] | None
@@ -125,9 +128,10 @@ def photo_body(row: PhotoRow) -> PhotoBody:
 
 
 def return_body(
-    rental_id: UUID, made: Return | None, photos: Sequence[PhotoRow], retakes: int
+    rental_id: UUID, made: Return | None, photos: Sequence[PhotoRow], parts: Parts
 ) -> ReturnBody:
-    """Return how a rental's end stands; `retakes` is how many there are at most."""
+    """Return how a rental's end stands now."""
+    retakes = parts.policy.retakes
     shown = [photo_body(row) for row in photos]
     if made is None:
         nothing: dict[str, Any] = dict.fromkeys(ReturnBody.model_fields)
@@ -137,6 +141,7 @@ def return_body(
                 "rental_id": rental_id,
                 "state": "none",
                 "reasons": [],
+                "note": "",
                 "needs": [],
                 "retakes_left": retakes,
                 "photos": shown,
@@ -147,7 +152,8 @@ def return_body(
         rental_id=rental_id,
         state=made.state,
         reasons=list(made.reasons),
-        needs=["photo"] if made.state == "photo_needed" else [],
+        note=made.note,
+        needs=["photo"] if made.wants_photo(parts.clock.now()) else [],
         requested_at=made.requested_at,
         position_by=None if made.position is None else made.position["by"],
         answer=made.ground["answer"],
@@ -155,7 +161,7 @@ def return_body(
         place_number=made.place_number,
         fee=fee if made.fee_minor else None,
         retakes_left=max(0, retakes - made.retakes),
-        deadline=made.deadline,
+        deadline=made.deadline or made.photo_asked_until,
         review_by=made.review_by,
         decided_at=made.decided_at,
         photos=shown,

@@ -1,6 +1,7 @@
 """`/api/v1/rentals/…/end`, `…/end-check`, `…/return` and `…/photos`: translates only."""
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -17,7 +18,8 @@ from cloud.kit.db import Db
 from cloud.kit.http import MEDIA_TYPE, Problem, told_problems
 from cloud.kit.idempotency import Answer, Asked, keyed, once
 from cloud.kit.principal import Principal
-from cloud.returns import problems, service, store, uploads
+from cloud.kit.tls_server import LargeBody
+from cloud.returns import problems, review_http, service, store, uploads
 from cloud.returns.bodies import (
     EndCheckBody,
     ReturnBody,
@@ -37,6 +39,7 @@ from cloud.returns.photos import (
 from cloud.returns.ports import Parts
 
 router = APIRouter(prefix="/api/v1", tags=["returns"])
+router.include_router(review_http.router)
 
 BOOK = "rentals:book"
 """The scope of customers."""
@@ -45,6 +48,14 @@ READ = "rentals:read"
 
 _FORM = "multipart/form-data"
 _FORM_OVERHEAD = 64 * 1024
+LARGE_BODIES = (
+    LargeBody(
+        re.compile("/api/v1/rentals/[^/]+/photos"),
+        MAX_BYTES + _FORM_OVERHEAD,
+        problems.PhotoTooLargeError(MAX_BYTES),
+    ),
+)
+"""What the server must let through of what it refuses elsewhere."""
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _PHOTO_BODY = {
     "required": True,
@@ -146,7 +157,7 @@ def end(
             # Not raised: what the rider was told is kept, and so is the place elsewhere.
             document = json.loads(bytes(made.response(request).body))
             return Answer(made.status, document, {"Content-Type": MEDIA_TYPE})
-        shown = return_body(rental_id, made, store.photos(db, rental_id), parts.policy.retakes)
+        shown = return_body(rental_id, made, store.photos(db, rental_id), parts)
         location = {"Location": f"/api/v1/rentals/{rental_id}/return"}
         return Answer(202, shown.model_dump(mode="json"), location)
 
@@ -163,7 +174,7 @@ def read_return(request: Request, rental_id: UUID, who: Who) -> ReturnBody:
     with request.app.state.pool.connection() as db:
         _readable(db, parts, request, who, rental_id)
         made, photos = store.find(db, rental_id), store.photos(db, rental_id)
-    return return_body(rental_id, made, photos, parts.policy.retakes)
+    return return_body(rental_id, made, photos, parts)
 
 
 @router.post(
@@ -201,7 +212,7 @@ def _add_photo(
     def work(db: Db) -> Answer:
         row, made = uploads.add_photo(db, parts, customer, rental_id, shot, clock.now())
         kept = store.photos(db, rental_id)
-        ending = return_body(rental_id, made, kept, parts.policy.retakes)
+        ending = return_body(rental_id, made, kept, parts)
         sent = SentBody(photo=photo_body(row), ending=ending)
         return Answer(201, sent.model_dump(mode="json"))
 

@@ -10,10 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-State = Literal["photo_needed", "accepted", "pending"]
+State = Literal["photo_needed", "accepted", "pending", "rejected"]
 Answer = Literal["inside", "free_floating", "full", "outside", "no_parking", "unknown"]
 Step = Literal["end", "bay_full", "move_or_accept", "review"]
 Outcome = Literal["accepted", "retake", "review"]
+Choice = Literal["approve", "reject", "ask"]
+"""What a person says of a return; ask: its rider is to send one more photo."""
 
 POLICY_VERSION = "returns-1"
 _METRES_A_DEGREE = 111_195.0
@@ -38,6 +40,7 @@ class Policy:
         photos: how many a rental may have.
         taken_within_m: a photo taken farther off is of another place.
         review_within: how long a person may take.
+        asked_photo_within: how long a rider has for the photo that a person asked for.
         photos_kept: how long photos are kept.
         time_zone: of photos that say the time without one.
     """
@@ -58,6 +61,7 @@ class Policy:
     photos: int = 10
     taken_within_m: float = 250.0
     review_within: timedelta = timedelta(hours=48)
+    asked_photo_within: timedelta = timedelta(hours=24)
     photos_kept: timedelta = timedelta(days=30)
     time_zone: str = "Europe/Berlin"
 

@@ -61,6 +61,30 @@ class ReturnDecidedError(Problem):
         )
 
 
+class NoSuchReviewError(Problem):
+    """404: none that a person had to look at, or another city's."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            404,
+            "There is no such return to review",
+            "GET /api/v1/reviews lists those that wait for a person",
+        )
+
+
+class ReviewedError(Problem):
+    """409: somebody was faster."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(
+            409,
+            "This return does not wait for a person",
+            f"It is {state}; GET /api/v1/reviews lists those that wait",
+            kind="/problems/return-reviewed",
+            state=state,
+        )
+
+
 class TooManyPhotosError(Problem):
     """409: enough."""
 

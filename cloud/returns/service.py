@@ -152,6 +152,13 @@ def decide(db: Db, parts: Parts, made: Return, at: datetime) -> Return:
         )
     except VerifierDownError:
         judgement = Judgement("review", ("verifier_down",))
+    if made.state == "pending":
+        # A person asked for this photo, so a person looks at it; the ride was charged long ago,
+        # and its vehicle may stand somewhere else by now.
+        reasons = (*judgement.reasons, "photo_sent_again")
+        judgement = Judgement("review", reasons, judgement.confidence)
+        _keep_decision(db, made, judgement, parts.verifier.name, photo, at)
+        return _to_a_person(db, parts, made, reasons, at)
     return _follow(db, parts, made, judgement, parts.verifier.name, photo, at)
 
 
@@ -275,7 +282,7 @@ def _begin(
     )
     store.add(db, made)
     event = ReturnRequested(
-        **_about(made),
+        **about(made),
         answer=here.ground.answer,
         bay_id=bay_id,
         position_by=None if here.position is None else here.position.by,
@@ -295,8 +302,7 @@ def _follow(
     at: datetime,
 ) -> Return:
     """Do as a judgement says, and keep what it was made of."""
-    by = (verifier, model.POLICY_VERSION)
-    store.add_decision(db, made, new_id(), at, judgement, by, _evidence(made, photo))
+    _keep_decision(db, made, judgement, verifier, photo, at)
     if judgement.outcome == "retake":
         deadline = at + parts.policy.photo_within
         retakes = made.retakes + (photo is not None)
@@ -315,34 +321,51 @@ def _follow(
     # Also a return that a person looks at is charged now: the meter stopped, and whatever they
     # find is never added to this invoice. What the rider accepted to pay before, is.
     booking.confirm_end(db, parts.booking, made.rental_id, at, fees)
-    if judgement.outcome == "accepted":
-        made = replace(made, state="accepted", reasons=[], deadline=None, decided_at=at)
-        publish(
-            db,
-            ReturnAccepted(
-                **_about(made),
-                bay_id=made.bay_id,
-                fee_minor=made.fee_minor,
-                currency=made.currency,
-                verifier=verifier,
-                at=at,
-            ),
-            at=at,
-        )
-    else:
-        review_by = at + parts.policy.review_within
-        made = replace(
-            made,
-            state="pending",
-            reasons=list(judgement.reasons),
-            deadline=None,
-            review_by=review_by,
-            decided_at=at,
-        )
-        told = ReturnPending(
-            **_about(made), reasons=tuple(made.reasons), review_by=review_by, at=at
-        )
-        publish(db, told, at=at)
+    if judgement.outcome == "review":
+        return _to_a_person(db, parts, made, judgement.reasons, at)
+    made = replace(made, state="accepted", reasons=[], deadline=None, decided_at=at)
+    told = ReturnAccepted(
+        **about(made),
+        bay_id=made.bay_id,
+        fee_minor=made.fee_minor,
+        currency=made.currency,
+        verifier=verifier,
+        at=at,
+    )
+    publish(db, told, at=at)
+    store.save(db, made)
+    return made
+
+
+def _keep_decision(
+    db: Db,
+    made: Return,
+    judgement: Judgement,
+    verifier: str,
+    photo: PhotoRow | None,
+    at: datetime,
+) -> None:
+    by = (verifier, model.POLICY_VERSION)
+    store.add_decision(db, made, new_id(), at, judgement, by, _evidence(made, photo))
+
+
+def _to_a_person(
+    db: Db, parts: Parts, made: Return, reasons: Sequence[str], at: datetime
+) -> Return:
+    """Let a return wait for a person, from now on."""
+    review_by = at + parts.policy.review_within
+    made = replace(
+        made,
+        state="pending",
+        reasons=list(reasons),
+        deadline=None,
+        review_by=review_by,
+        decided_at=at,
+        photo_asked_until=None,
+        note="",
+    )
+    told = ReturnPending(**about(made), reasons=tuple(reasons), review_by=review_by, at=at)
+    publish(db, told, at=at)
     store.save(db, made)
     return made
 
@@ -391,7 +414,8 @@ def _place(position: Position) -> booking.Place:
     return booking.Place(position.lat, position.lon, position.accuracy_m)
 
 
-def _about(made: Return) -> dict[str, Any]:
+def about(made: Return) -> dict[str, Any]:
+    """Return what every event of a return says."""
     return {
         "tenant": made.tenant,
         "city": made.city,

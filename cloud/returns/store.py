@@ -12,12 +12,12 @@ from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Db
 from cloud.kit.scope import Scope
-from cloud.returns.model import NEAR_BITS, Judgement, State, bands_of
+from cloud.returns.model import NEAR_BITS, Choice, Judgement, State, bands_of
 
 _RETURN = sql.SQL(
     "rental_id, tenant, city, vehicle_id, customer_id, state, reasons, requested_at, called_off,"
     ' "position", phone, ground, bay_id, place_number, fee_minor, currency, retakes, deadline,'
-    " review_by, decided_at"
+    " review_by, decided_at, photo_asked_until, note"
 )
 _PHOTO = sql.SQL(
     "id, tenant, city, rental_id, customer_id, key, format, sha256, phash, width, height,"
@@ -35,7 +35,7 @@ class Return:
         city: which city's.
         vehicle_id: the vehicle.
         customer_id: who rode.
-        state: photo_needed, accepted or pending.
+        state: photo_needed, accepted, pending or rejected.
         reasons: why it is not accepted, or what is to be done better.
         requested_at: when the meter stopped.
         called_off: it was over before it counted.
@@ -50,6 +50,8 @@ class Return:
         deadline: until when a photo is waited for.
         review_by: until when a person should have looked.
         decided_at: when it was decided.
+        photo_asked_until: until when its rider may send the photo that a person asked for.
+        note: what that person wrote to the rider.
     """
 
     rental_id: UUID
@@ -72,11 +74,18 @@ class Return:
     deadline: datetime | None
     review_by: datetime | None
     decided_at: datetime | None
+    photo_asked_until: datetime | None = None
+    note: str = ""
 
     @property
     def scope(self) -> Scope:
         """Whose it is."""
         return Scope(self.tenant, self.city)
+
+    def wants_photo(self, at: datetime) -> bool:
+        """Tell whether its rider may send a photo: the verifier waits for one, or a person does."""
+        asked = self.photo_asked_until
+        return self.state == "photo_needed" or (asked is not None and at <= asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,50 @@ class Attempt:
     fee_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A decision that left a return to a person.
+
+    Attributes:
+        id: its id.
+        at: when.
+        reasons: why nobody could tell.
+        verifier: who said so, with the version.
+        confidence: 0 to 1; None where rules decided.
+        policy: version of the rules it went by.
+    """
+
+    id: UUID
+    at: datetime
+    reasons: Sequence[str]
+    verifier: str
+    confidence: float | None
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a person chose: a label of the decision they looked at.
+
+    Attributes:
+        id: its id.
+        decision_id: the decision.
+        at: when.
+        choice: approve, reject or ask.
+        reason: why.
+        reviewer_id: whose account.
+        reviewer: its name then.
+    """
+
+    id: UUID
+    decision_id: UUID
+    at: datetime
+    choice: Choice
+    reason: str
+    reviewer_id: UUID
+    reviewer: str
+
+
 def alone(db: Db, rental_id: UUID) -> None:
     """Be the only one who works on a rental's return until the transaction ends."""
     db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"return {rental_id}",))
@@ -133,7 +186,7 @@ def add(db: Db, made: Return) -> None:
     """Add the return of a rental."""
     db.execute(
         sql.SQL("INSERT INTO returns.return ({}) VALUES ({})").format(
-            _RETURN, sql.SQL(", ").join(sql.Placeholder() * 20)
+            _RETURN, sql.SQL(", ").join(sql.Placeholder() * 22)
         ),
         (
             made.rental_id,
@@ -156,6 +209,8 @@ def add(db: Db, made: Return) -> None:
             made.deadline,
             made.review_by,
             made.decided_at,
+            made.photo_asked_until,
+            made.note,
         ),
     )
 
@@ -164,7 +219,8 @@ def save(db: Db, changed: Return) -> None:
     """Keep what has changed of a return."""
     db.execute(
         "UPDATE returns.return SET state = %s, reasons = %s, place_number = %s, retakes = %s,"
-        " deadline = %s, review_by = %s, decided_at = %s WHERE rental_id = %s",
+        " deadline = %s, review_by = %s, decided_at = %s, photo_asked_until = %s, note = %s"
+        " WHERE rental_id = %s",
         (
             changed.state,
             list(changed.reasons),
@@ -173,6 +229,8 @@ def save(db: Db, changed: Return) -> None:
             changed.deadline,
             changed.review_by,
             changed.decided_at,
+            changed.photo_asked_until,
+            changed.note,
             changed.rental_id,
         ),
     )
@@ -248,6 +306,57 @@ def add_decision(
             Jsonb(evidence),
         ),
     )
+
+
+def to_review(db: Db, scope: Scope, limit: int) -> list[Return]:
+    """Return what waits for a person, the earliest deadline first."""
+    query = sql.SQL(
+        "SELECT {} FROM returns.return WHERE (tenant, city, state) = (%s, %s, 'pending')"
+        " ORDER BY review_by, rental_id LIMIT %s"
+    ).format(_RETURN)
+    with db.cursor(row_factory=class_row(Return)) as cursor:
+        return cursor.execute(query, (scope.tenant, scope.city, limit)).fetchall()
+
+
+def newest_doubt(db: Db, rental_id: UUID) -> Doubt | None:
+    """Return the newest decision that sent a return to a person; None when none did."""
+    with db.cursor(row_factory=class_row(Doubt)) as cursor:
+        return cursor.execute(
+            "SELECT id, at, reasons, verifier, confidence, policy FROM returns.decision"
+            " WHERE rental_id = %s AND outcome = 'review' ORDER BY at DESC, id DESC LIMIT 1",
+            (rental_id,),
+        ).fetchone()
+
+
+def add_review(db: Db, scope: Scope, made: Review) -> None:
+    """Keep what a person chose, as a label of the decision they looked at."""
+    db.execute(
+        "INSERT INTO returns.review (id, tenant, city, rental_id, decision_id, at, choice, reason,"
+        " reviewer_id, reviewer, verifier, confidence, policy)"
+        " SELECT %s, %s, %s, rental_id, id, %s, %s, %s, %s, %s, verifier, confidence, policy"
+        " FROM returns.decision WHERE id = %s",
+        (
+            made.id,
+            scope.tenant,
+            scope.city,
+            made.at,
+            made.choice,
+            made.reason,
+            made.reviewer_id,
+            made.reviewer,
+            made.decision_id,
+        ),
+    )
+
+
+def reviews(db: Db, rental_id: UUID) -> list[Review]:
+    """Return what people have chosen, the oldest first."""
+    with db.cursor(row_factory=class_row(Review)) as cursor:
+        return cursor.execute(
+            "SELECT id, decision_id, at, choice, reason, reviewer_id, reviewer"
+            " FROM returns.review WHERE rental_id = %s ORDER BY at, id",
+            (rental_id,),
+        ).fetchall()
 
 
 def add_photo(db: Db, photo: PhotoRow) -> None:

@@ -23,6 +23,7 @@ def add_photo(
 ) -> tuple[PhotoRow, Return | None]:
     """Keep a photo of a rental that is under way or ends; a return that waits for it is judged.
 
+    One that a person has asked for goes back to a person, whatever the verifier says of it.
     Its file is written before its row: after a crash in between, a file is left that nobody knows,
     never a row without its file.
 
@@ -40,7 +41,7 @@ def add_photo(
         rental, made = view.rental, store.find(db, rental_id)
         if made is None and rental.state not in service.UNDER_WAY:
             raise WrongStateError(rental.state, "have a photo")
-        if made is not None and made.state != "photo_needed":
+        if made is not None and not made.wants_photo(at):
             raise problems.ReturnDecidedError(made.state)
         if len(store.photos(db, rental_id)) >= parts.policy.photos:
             raise problems.TooManyPhotosError(parts.policy.photos)

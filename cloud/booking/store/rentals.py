@@ -17,7 +17,7 @@ from cloud.kit.scope import Scope
 _COLUMNS = sql.SQL(
     "id, tenant, city, calendar_id, vehicle_id, vehicle_type, customer_id, state, quote,"
     " method_id, command_id, deadline, created_at, started_at, end_requested_at, ended_at,"
-    " called_off, is_unpaid, reason"
+    " called_off, is_unpaid, reason, fees"
 )
 _FIND = sql.SQL("SELECT {} FROM booking.rental WHERE id = %s").format(_COLUMNS)
 
@@ -42,7 +42,8 @@ class Rental:
         quote: the price that was promised, as the payments seam gave it.
         method_id: what pays.
         command_id: the newest command it asked for.
-        deadline: when the present step is given up.
+        deadline: when the present step is given up; one that is accepted and has one is not
+            charged yet.
         created_at: when it was asked for.
         started_at: when the vehicle unlocked, edge's time.
         end_requested_at: when the meter stopped.
@@ -50,6 +51,7 @@ class Rental:
         called_off: ended too soon to cost anything.
         is_unpaid: no more could be held on the card: it is not unlocked again after a pause.
         reason: why it was cancelled.
+        fees: what an accepted return is charged beside the ride.
     """
 
     id: UUID
@@ -71,6 +73,7 @@ class Rental:
     called_off: bool
     is_unpaid: bool
     reason: str
+    fees: Sequence[Mapping[str, Any]] = ()
 
     @property
     def scope(self) -> Scope:
@@ -124,8 +127,8 @@ def save(db: Db, rental: Rental) -> None:
     """Keep what has changed of a rental that the caller has locked."""
     db.execute(
         "UPDATE booking.rental SET state = %s, command_id = %s, deadline = %s, started_at = %s,"
-        " end_requested_at = %s, ended_at = %s, called_off = %s, is_unpaid = %s, reason = %s"
-        " WHERE id = %s",
+        " end_requested_at = %s, ended_at = %s, called_off = %s, is_unpaid = %s, reason = %s,"
+        " fees = %s WHERE id = %s",
         (
             rental.state,
             rental.command_id,
@@ -136,6 +139,7 @@ def save(db: Db, rental: Rental) -> None:
             rental.called_off,
             rental.is_unpaid,
             rental.reason,
+            Jsonb(list(rental.fees)),
             rental.id,
         ),
     )

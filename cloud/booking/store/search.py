@@ -1,24 +1,26 @@
 """The SQL of the copy that search reads: vehicles, where they are, whether they are free."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
 from psycopg.rows import class_row
 
-from cloud.booking.model import Place
+from cloud.booking.model import Place, distance_m
 from cloud.kit.db import Db
 from cloud.kit.scope import Scope
 
 _M_PER_DEGREE = 111_194.9
 _LEAST_COS = 0.01
 
+# How far the charge takes a vehicle, whole metres; null where its charge or its type is unknown.
+_RANGE = sql.SQL("floor(soc_pct * max_range_m / 100)::int AS range_m")
 _SELECT = sql.SQL(
     "SELECT id, tenant, city, device_id, type, name, rentable, place[1] AS lat, place[0] AS lon,"
-    " soc_pct, seen_at FROM booking.vehicle"
-)
+    " soc_pct, seen_at, vehicle_type_id, max_range_m, {} FROM booking.vehicle"
+).format(_RANGE)
 _FREE = sql.SQL(
     "NOT EXISTS (SELECT FROM booking.calendar c WHERE c.vehicle_id = v.id"
     " AND c.state IN ('held', 'confirmed', 'active', 'blocked') AND c.during @> %(at)s"
@@ -28,20 +30,35 @@ _FREE = sql.SQL(
 # tenth of a millimetre counts as that much: the square of 1e-200 degrees is an error to Postgres.
 _NEAR = sql.SQL(
     "SELECT id, tenant, city, device_id, type, name, rentable, lat, lon, soc_pct, seen_at,"
-    " distance_m FROM (SELECT v.*, place[1] AS lat, place[0] AS lon, 2 * 6371008.8 * asin(sqrt("
+    " vehicle_type_id, max_range_m, range_m, distance_m FROM (SELECT v.*, {},"
+    " place[1] AS lat, place[0] AS lon, 2 * 6371008.8 * asin(sqrt("
     " least(1, sind(greatest(abs(place[1] - %(lat)s), 1e-9) / 2) ^ 2 + cosd(%(lat)s)"
     " * cosd(place[1]) * sind(greatest(abs(place[0] - %(lon)s), 1e-9) / 2) ^ 2))) AS distance_m"
     " FROM booking.vehicle v WHERE rentable AND place <@ box(point(%(west)s, %(south)s),"
     " point(%(east)s, %(north)s)) AND tenant = %(tenant)s AND city = %(city)s"
+    " AND (%(type)s::text IS NULL OR type = %(type)s OR vehicle_type_id = %(type)s)"
+    " AND (%(soc)s::float8 IS NULL OR soc_pct >= %(soc)s)) v WHERE distance_m <= %(radius_m)s"
+    " AND (%(range)s::int IS NULL OR range_m >= %(range)s) AND {}"
+    " ORDER BY distance_m, id LIMIT %(limit)s"
+).format(_RANGE, _FREE)
+# The index goes by degrees, which are not equally long both ways: this tells how far to look, in
+# metres, for so many. A city where everybody rides is not searched to its end.
+_REACH = sql.SQL(
+    "SELECT place[1] AS lat, place[0] AS lon FROM (SELECT id, place FROM booking.vehicle"
+    " WHERE rentable AND place IS NOT NULL AND tenant = %(tenant)s AND city = %(city)s"
     " AND (%(type)s::text IS NULL OR type = %(type)s)"
-    " AND (%(soc)s::float8 IS NULL OR soc_pct >= %(soc)s)) v"
-    " WHERE distance_m <= %(radius_m)s AND {} ORDER BY distance_m, id LIMIT %(limit)s"
+    " ORDER BY place <-> point(%(lon)s, %(lat)s) LIMIT 1000) v WHERE {}"
+    " ORDER BY place <-> point(%(lon)s, %(lat)s) LIMIT %(limit)s"
 ).format(_FREE)
 
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """A vehicle as search knows it; None where nobody said yet."""
+    """A vehicle as search knows it; None where nobody said yet.
+
+    `type` is its kind, `vehicle_type_id` its type. `max_range_m` is how far a full battery takes
+    it, `range_m` how far its charge does now: search tells, `put` ignores it.
+    """
 
     id: str
     tenant: str
@@ -54,6 +71,9 @@ class Vehicle:
     lon: float | None
     soc_pct: float | None
     seen_at: datetime | None
+    vehicle_type_id: str | None = None
+    max_range_m: int | None = None
+    range_m: int | None = None
     distance_m: float | None = None
 
     @property
@@ -76,10 +96,12 @@ class Seen:
 def put(db: Db, scope: Scope, vehicle: Vehicle) -> None:
     """Add a vehicle, or change what fleet knows of it."""
     db.execute(
-        "INSERT INTO booking.vehicle (id, tenant, city, device_id, type, name, rentable)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET tenant ="
-        " excluded.tenant, city = excluded.city, device_id = excluded.device_id,"
-        " type = excluded.type, name = excluded.name, rentable = excluded.rentable",
+        "INSERT INTO booking.vehicle (id, tenant, city, device_id, type, name, rentable,"
+        " vehicle_type_id, max_range_m) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, city = excluded.city,"
+        " device_id = excluded.device_id, type = excluded.type, name = excluded.name,"
+        " rentable = excluded.rentable, vehicle_type_id = excluded.vehicle_type_id,"
+        " max_range_m = excluded.max_range_m",
         (
             vehicle.id,
             scope.tenant,
@@ -88,12 +110,27 @@ def put(db: Db, scope: Scope, vehicle: Vehicle) -> None:
             vehicle.type,
             vehicle.name,
             vehicle.rentable,
+            vehicle.vehicle_type_id,
+            vehicle.max_range_m,
         ),
+    )
+
+
+def put_ranges(db: Db, scope: Scope, ranges: Mapping[str, int]) -> None:
+    """Take over how far full batteries take vehicles, metres by vehicle_type_id."""
+    db.execute(
+        "UPDATE booking.vehicle v SET max_range_m = t.max_range_m"
+        " FROM unnest(%s::text[], %s::int[]) AS t (id, max_range_m)"
+        " WHERE v.vehicle_type_id = t.id AND v.tenant = %s AND v.city = %s"
+        " AND v.max_range_m IS DISTINCT FROM t.max_range_m",
+        (list(ranges), list(ranges.values()), scope.tenant, scope.city),
     )
 
 
 def lock(db: Db, vehicle_id: str) -> None:
     """Let nobody else change what search knows of a vehicle until the transaction ends."""
+    # A vehicle that is not there yet has no row to lock.
+    db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (vehicle_id,))
     db.execute("SELECT FROM booking.vehicle WHERE id = %s FOR UPDATE", (vehicle_id,))
 
 
@@ -144,9 +181,13 @@ def near(
     *,
     vehicle_type: str | None = None,
     min_soc_pct: float | None = None,
+    min_range_m: int | None = None,
     limit: int = 50,
 ) -> list[Vehicle]:
-    """Return what is free within `radius_m` of a place, the nearest first."""
+    """Return what is free within `radius_m` of a place, the nearest first.
+
+    `vehicle_type` is a kind or a vehicle_type_id.
+    """
     high = radius_m / _M_PER_DEGREE
     wide = high / max(_LEAST_COS, math.cos(math.radians(place.lat)))
     with db.cursor(row_factory=class_row(Vehicle)) as cursor:
@@ -164,7 +205,34 @@ def near(
                 "radius_m": radius_m,
                 "type": vehicle_type,
                 "soc": min_soc_pct,
+                "range": min_range_m,
                 "at": at,
                 "limit": limit,
             },
         ).fetchall()
+
+
+def nearest(
+    db: Db,
+    scope: Scope,
+    place: Place,
+    at: datetime,
+    *,
+    vehicle_type: str | None = None,
+    limit: int = 3,
+) -> list[Vehicle]:
+    """Return the free vehicles that are nearest to a place, however far that is; of a kind."""
+    asked = {
+        "tenant": scope.tenant,
+        "city": scope.city,
+        "lat": place.lat,
+        "lon": place.lon,
+        "type": vehicle_type,
+        "at": at,
+        "limit": limit,
+    }
+    some = [Place(lat, lon) for lat, lon in db.execute(_REACH, asked)]
+    if not some:
+        return []
+    reach_m = max(distance_m(place, one) for one in some) + 1.0
+    return near(db, scope, place, reach_m, at, vehicle_type=vehicle_type, limit=limit)

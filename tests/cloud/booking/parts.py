@@ -3,13 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID, uuid4
 
 from cloud.booking import holds, reactions, service
 from cloud.booking.holds import Hold
 from cloud.booking.model import RideTimes
-from cloud.booking.ports import Customer, Facts, Fee, NotAskedError, Parts, Policy, Quote
+from cloud.booking.ports import (
+    Bill,
+    Customer,
+    Errand,
+    NotAskedError,
+    Parts,
+    Payer,
+    Policy,
+    Quote,
+)
 from cloud.booking.store import rentals, search
 from cloud.booking.store.rentals import Rental
 from cloud.booking.store.search import Seen, Vehicle
@@ -57,6 +66,7 @@ class FakePayments:
 
     at: Callable[[str], None] = nothing_happens
     unpriced: frozenset[str] = frozenset()
+    has_another: bool = False
 
     def quote(self, db: Db, scope: Scope, vehicle_type: str, at: datetime) -> Quote | None:
         if vehicle_type in self.unpriced:
@@ -68,19 +78,12 @@ class FakePayments:
         minutes = -(-int(used.ride_s - used.pause_s - used.outage_s) // 60)
         return _eur(quote.unlock.amount_minor + minutes * quote.per_minute.amount_minor)
 
-    def authorise(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        customer_id: str,
-        rental_id: UUID,
-        amount: Money,
-        method_id: str,
-        at: datetime,
-    ) -> None:
+    def authorise(self, db: Db, scope: Scope, payer: Payer, amount: Money, at: datetime) -> None:
         self.at("before authorise")
-        db.execute("INSERT INTO fake.payment (rental_id, state) VALUES (%s, 'asked')", [rental_id])
+        db.execute(
+            "INSERT INTO fake.payment (rental_id, state) VALUES (%s, 'asked')",
+            [payer.rental_id],
+        )
         self.at("after authorise")
 
     def top_up(
@@ -90,6 +93,11 @@ class FakePayments:
             "UPDATE fake.payment SET asked_minor = greatest(asked_minor, %s) WHERE rental_id = %s",
             [cost.amount_minor, rental_id],
         )
+
+    def try_another(
+        self, db: Db, scope: Scope, payer: Payer, *, quote: Quote, cost: Money, at: datetime
+    ) -> bool:
+        return self.has_another
 
     def release(self, db: Db, scope: Scope, rental_id: UUID, at: datetime) -> None:
         self.at("before release")
@@ -101,29 +109,18 @@ class FakePayments:
         )
         self.at("after release")
 
-    def capture(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        rental_id: UUID,
-        quote: Quote,
-        used: RideTimes,
-        facts: Facts,
-        at: datetime,
-        fees: Sequence[Fee] = (),
-    ) -> None:
+    def capture(self, db: Db, scope: Scope, bill: Bill, at: datetime) -> None:
         self.at("before capture")
         db.execute(
             "UPDATE fake.payment SET captures = captures + 1, ride_s = %s, state ="
             " CASE state WHEN 'authorised' THEN 'captured' ELSE 'captured from ' || state END"
             " WHERE rental_id = %s",
-            [used.ride_s, rental_id],
+            [bill.used.ride_s, bill.rental_id],
         )
-        for fee in fees:
+        for fee in bill.fees:
             db.execute(
                 "INSERT INTO fake.fee VALUES (%s, %s, %s)",
-                [rental_id, fee.amount.amount_minor, fee.reason],
+                [bill.rental_id, fee.amount.amount_minor, fee.reason],
             )
         self.at("after capture")
 
@@ -135,25 +132,14 @@ class FakeVehicles:
     at: Callable[[str], None] = nothing_happens
     deaf: set[str] = field(default_factory=set)
 
-    def ask(
-        self,
-        db: Db,
-        scope: Scope,
-        *,
-        customer_id: str,
-        vehicle_id: str,
-        device_id: str,
-        kind: Literal["lock", "unlock"],
-        reason: str,
-        at: datetime,
-    ) -> UUID:
+    def ask(self, db: Db, scope: Scope, errand: Errand, at: datetime) -> UUID:
         self.at("before ask")
-        if vehicle_id in self.deaf:
-            raise NotAskedError(f"{vehicle_id} never said hello")
+        if errand.vehicle_id in self.deaf:
+            raise NotAskedError(f"{errand.vehicle_id} never said hello")
         command_id = uuid4()
         db.execute(
             "INSERT INTO fake.command (id, vehicle_id, kind, at) VALUES (%s, %s, %s, %s)",
-            [command_id, vehicle_id, kind, at],
+            [command_id, errand.vehicle_id, errand.kind, at],
         )
         self.at("after ask")
         return command_id
@@ -184,6 +170,7 @@ def a_vehicle(
     lat: float | None = CENTRE[0],
     lon: float | None = CENTRE[1],
     soc_pct: float | None = 80.0,
+    max_range_m: int | None = 40_000,
     at: datetime,
 ) -> str:
     """A vehicle that search knows, placed at `at`."""
@@ -199,6 +186,8 @@ def a_vehicle(
         None,
         None,
         None,
+        f"e_{kind}",
+        max_range_m,
     )
     search.put(db, DEMO, vehicle)
     search.see(db, [Seen(vehicle_id, lat, lon, soc_pct, at)])
@@ -275,8 +264,12 @@ class World:
         command: UUID | None = None,
         vehicle_id: str = "booked-001",
         at: datetime | None = None,
+        run: tuple[str, float] | None = None,
     ) -> None:
-        """Let a vehicle answer a command, its newest unless told otherwise."""
+        """Let a vehicle answer a command, its newest unless told otherwise.
+
+        `run` is its boot and the seconds on its monotonic clock, if it tells.
+        """
         told = {row[0]: row for row in self.commands(vehicle_id)}
         chosen = command or list(told)[-1]
         ended = CommandEnded(
@@ -289,6 +282,8 @@ class World:
             state=state,
             reason=reason,
             ended_at=at or self.now,
+            boot=run and run[0],
+            mono_s=run and run[1],
         )
         self.db.execute("UPDATE fake.command SET state = %s WHERE id = %s", [state, chosen])
         publish(self.db, ended, at=self.now)

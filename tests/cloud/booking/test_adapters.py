@@ -16,7 +16,9 @@ from cloud.booking.store.rentals import Rental
 from cloud.devices import api as devices
 from cloud.events.devices import CommandEnded
 from cloud.events.payments import Authorised
+from cloud.fleet.city import import_city
 from cloud.identity import api as identity
+from cloud.identity.api import console
 from cloud.kit.clock import ManualClock
 from cloud.kit.db import Db, connect
 from cloud.kit.events import publish, register, run_due
@@ -26,6 +28,8 @@ from cloud.kit.scope import DEMO
 from cloud.payments import api as payments
 from tests.cloud.booking.parts import CENTRE, a_customer, a_vehicle
 from tests.cloud.devices.commanded import an_able_device
+from tests.cloud.fleet.city import CENTRE as BAY_CENTRE
+from tests.cloud.fleet.city import a_city
 from tests.cloud.identity.customers_parts import a_known_customer
 
 VEHICLE = "real-0001"
@@ -151,6 +155,21 @@ def test_a_ride_is_unlocked_by_devices_and_invoiced_by_payments(
     assert hold.state == "capturing"
     invoice = city.execute("SELECT total_minor FROM payments.document").fetchone()
     assert invoice == (100 + 10 * 25,)
+
+
+def test_a_receipt_names_the_bay_a_ride_ends_in(city: Db, parts: Parts, clock: ManualClock) -> None:
+    import_city(city, console(DEMO), "city", a_city(), clock.now())
+    rental = start(city, parts)
+    authorised(city, parts, rental)
+    obeyed(city, parts, "unlock")
+    clock.advance(timedelta(minutes=9))
+    there = Place(BAY_CENTRE.lat, BAY_CENTRE.lon, 3.0)
+    service.end_requested(city, parts, rental.id, clock.now(), there)
+    obeyed(city, parts, "lock")
+    service.confirm_end(city, parts, rental.id, clock.now())
+    receipt = payments.receipt(city, DEMO, rental.id)
+    assert receipt is not None
+    assert receipt["end_place"] == "Centre (52.52000, 13.40500)"
 
 
 def test_without_a_card_there_is_no_rental(city: Db, parts: Parts) -> None:

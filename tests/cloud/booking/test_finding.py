@@ -39,6 +39,46 @@ def test_type_charge_and_service_narrow_the_search(world: World) -> None:
     assert found(world, Near(HERE, min_soc_pct=50)) == ["booked-001"]
 
 
+def test_a_range_is_what_the_charge_makes_of_the_types(world: World) -> None:
+    a_vehicle(world.db, "farther-1", soc_pct=57.5, max_range_m=80_001, at=world.now)
+    a_vehicle(world.db, "mute-0001", soc_pct=None, at=world.now)
+    a_vehicle(world.db, "untyped-1", max_range_m=None, at=world.now)
+    seen = find(world.db, world.parts, DEMO, Near(HERE), world.now)
+    assert {one.vehicle.id: one.vehicle.range_m for one in seen} == {
+        "booked-001": 32_000,
+        "farther-1": 46_000,
+        "mute-0001": None,
+        "untyped-1": None,
+    }
+    assert found(world, Near(HERE, min_range_m=32_000)) == ["booked-001", "farther-1"]
+    assert found(world, Near(HERE, min_range_m=32_001)) == ["farther-1"]
+
+
+def test_a_type_is_asked_for_by_its_kind_or_its_id(world: World) -> None:
+    a_vehicle(world.db, "bike-0001", kind="bike", at=world.now)
+    for said in ("bike", "e_bike"):
+        assert found(world, Near(HERE, vehicle_type=said)) == ["bike-0001"]
+
+
+@pytest.mark.parametrize("bearing", range(0, 360, 45))
+def test_the_nearest_are_the_nearest_on_the_ground_however_far(world: World, bearing: int) -> None:
+    """A degree of longitude is shorter than one of latitude: the index goes by degrees."""
+    angle = math.radians(bearing)
+    for number, metres in enumerate((30_000, 20_000, 26_000, 24_000, 22_000)):
+        turned = angle + number * math.pi / 2
+        a_vehicle(
+            world.db,
+            f"far-00{number}",
+            lat=CENTRE[0] + metres * math.cos(turned) / 111_194.9,
+            lon=CENTRE[1]
+            + metres * math.sin(turned) / 111_194.9 / math.cos(math.radians(CENTRE[0])),
+            at=world.now,
+        )
+    near = search.nearest(world.db, DEMO, HERE, world.now, vehicle_type="scooter", limit=4)
+    assert [one.id for one in near] == ["booked-001", "far-001", "far-004", "far-003"]
+    assert search.nearest(world.db, DEMO, HERE, world.now, vehicle_type="van") == []
+
+
 def test_a_vehicle_nobody_has_placed_or_of_another_city_is_not_found(world: World) -> None:
     a_vehicle(world.db, "lost-0001", lat=None, lon=None, at=world.now)
     assert found(world, Near(HERE)) == ["booked-001"]

@@ -36,6 +36,22 @@ def test_a_held_vehicle_is_nobody_elses(world: World) -> None:
     assert world.hold("booked-002", customer=2).state == "held"
 
 
+def test_alternatives_are_the_nearest_however_far_and_of_the_same_kind_first(
+    world: World,
+) -> None:
+    a_vehicle(world.db, "bike-near1", kind="bike", lat=CENTRE[0] + 0.001, at=world.now)
+    a_vehicle(world.db, "bike-far01", kind="bike", lat=CENTRE[0] + 0.002, at=world.now)
+    a_vehicle(world.db, "booked-002", lat=CENTRE[0] + 0.1, at=world.now)
+    a_vehicle(world.db, "booked-003", lat=CENTRE[0] - 0.05, at=world.now)
+    world.hold()
+    with pytest.raises(problems.TakenError) as taken:
+        world.hold(customer=2)
+    told = offered(taken.value)
+    assert [one["vehicle_id"] for one in told] == ["booked-003", "booked-002", "bike-near1"]
+    assert [one["distance_m"] for one in told] == [5_560, 11_120, 111]
+    assert told[0]["range_m"] == 32_000
+
+
 def test_a_hold_ends_to_the_second_for_whoever_takes_the_vehicle_next(world: World) -> None:
     first = world.hold(minutes=15)
     world.clock.advance(timedelta(minutes=15) - SECOND)

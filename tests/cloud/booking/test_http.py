@@ -13,6 +13,8 @@ from cloud.booking import holds, staff_http
 from cloud.booking import http as booking_http
 from cloud.booking.searching import searcher
 from cloud.fleet import http as fleet_http
+from cloud.fleet import states
+from cloud.fleet.model import Vehicle as FleetVehicle
 from cloud.kit.auth import Credentials, Principal
 from cloud.kit.clock import ManualClock
 from cloud.kit.db import Db, Pool, open_pool
@@ -165,10 +167,36 @@ async def test_a_rental_is_followed_from_its_start_to_its_meter(
     paused = await post(client, f"{path}/pause")
     assert (paused.status_code, paused.json()["state"]) == (202, "pausing")
     world.answer()
-    resumed = await post(client, f"{path}/resume")
+    resumed = await post(client, f"{path}/resume", key="resumes")
     assert resumed.json()["state"] == "resuming"
+    world.answer()
+    again = await post(client, f"{path}/resume", key="resumes")
+    assert (again.status_code, again.json()) == (202, resumed.json())
+    late = await post(client, f"{path}/resume")
+    assert problem(late) == (409, "wrong-state")
+    assert late.json()["state"] == "riding"
     listed = (await get(client, "/rentals")).json()
     assert [one["id"] for one in listed] == [str(rental)]
+
+
+async def test_a_pause_that_the_vehicle_refuses_is_told_until_it_is_asked_again(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    path = f"/rentals/{world.riding().id}"
+    assert (await get(client, path)).json()["refusal"] is None
+    await post(client, f"{path}/pause")
+    world.answer("refused", "moving")
+    shown = (await get(client, path)).json()
+    assert shown["state"] == "riding"
+    assert (shown["refusal"]["what"], shown["refusal"]["why"]) == ("pause", "moving")
+    await post(client, f"{path}/pause")
+    assert (await get(client, path)).json()["refusal"] is None
+    world.answer()
+    await post(client, f"{path}/resume")
+    world.answer("failed", "stuck")
+    shown = (await get(client, path)).json()
+    assert shown["state"] == "paused"
+    assert (shown["refusal"]["what"], shown["refusal"]["why"]) == ("resume", "stuck")
 
 
 async def test_a_rental_that_has_not_begun_is_called_off(client: httpx.AsyncClient) -> None:
@@ -238,11 +266,29 @@ async def test_customers_find_what_is_free_near_by_with_its_price(
     assert found.json()[0]["price"]["unlock"] == {"amount_minor": 100, "currency": "EUR"}
     assert found.json()[1]["distance_m"] == 111
     assert (await get(client, "/vehicles?near=52.52,13.40&radius_m=50")).json() == [found.json()[0]]
+    assert (found.json()[0]["range_m"], found.json()[0]["vehicle_type_id"]) == (32_000, "e_scooter")
     assert (await get(client, "/vehicles?near=52.52,13.40&type=car")).json() == []
+    far = await get(client, "/vehicles?near=52.52,13.40&min_range_m=32001")
+    assert (far.status_code, far.json()) == (200, [])
     assert (await get(client, "/vehicles?near=52.52,13.40&min_soc_pct=81")).json() == []
     await held(client)
     taken = await get(client, "/vehicles?near=52.52,13.40&radius_m=500", who="customer-2")
     assert [one["id"] for one in taken.json()] == ["booked-002"]
+
+
+async def test_a_type_nobody_has_is_refused_with_those_there_are(
+    client: httpx.AsyncClient, pool: Pool, clock: ManualClock
+) -> None:
+    with pool.connection() as db:
+        vehicle = FleetVehicle("typed-001", "typed-001", "scooter", "Otter", "available")
+        states.add_vehicle(db, DEMO, vehicle, clock.now())
+    refused = await get(client, "/vehicles?near=52.52,13.40&type=banana")
+    assert problem(refused) == (422, "vehicle-type-unknown")
+    assert {"scooter", "bike", "car", "van", "e_scooter"} <= set(refused.json()["types"])
+    assert "e_scooter" in refused.json()["detail"]
+    by_id = await get(client, "/vehicles?near=52.52,13.40&type=e_scooter")
+    assert [one["id"] for one in by_id.json()] == [VEHICLE, "booked-002"]
+    assert problem(await get(client, "/bays?type=banana")) == (422, "vehicle-type-unknown")
 
 
 @pytest.mark.parametrize("query", ["", "?near=here", "?near=91,13", "?near=52.5,13.4&radius_m=0"])

@@ -43,6 +43,8 @@ def test_a_ride_that_nobody_ends_is_capped_and_charged_once(world: World) -> Non
     assert capped.state == "accepted"
     assert capped.started_at is not None
     assert capped.end_requested_at == capped.started_at + world.parts.policy.longest
+    world.clock.advance(world.parts.policy.charge_within)
+    world.deliver()
     assert world.payment(rental.id) == ("captured", 1)
     # It may stand open: it is free only when it is locked.
     assert world.live() == [("rental", "active")]

@@ -92,6 +92,51 @@ def test_across_a_reboot_the_shorter_reading_counts() -> None:
     assert (used.ride_s, used.basis) == (90 + 100 + 90, "rebooted")
 
 
+def test_an_end_that_our_clock_saw_is_put_on_the_clock_of_the_lock_behind_it() -> None:
+    """The wall clock of the edge was set by 40 s in between: the ride was 300 s all the same."""
+    timeline = [
+        entry("unlocked", -40, mono_s=50.0, boot="b1"),
+        entry("end_requested", 300),
+        entry("locked", 302.5, mono_s=352.5, boot="b1"),
+        entry("accepted", 310),
+    ]
+    used = times(timeline)
+    assert (used.ride_s, used.basis) == (300, "monotonic")
+
+
+def test_the_end_is_never_put_later_than_the_lock() -> None:
+    timeline = [
+        entry("unlocked", 0, mono_s=50.0, boot="b1"),
+        entry("end_requested", 300),
+        entry("locked", 299.5, mono_s=350.5, boot="b1"),
+    ]
+    assert times(timeline).ride_s == 300.5
+
+
+def test_a_lock_after_the_ride_was_charged_changes_nothing() -> None:
+    charged = [
+        entry("unlocked", -40, mono_s=50.0, boot="b1"),
+        entry("end_requested", 300),
+        entry("accepted", 301),
+        entry("charged", 316),
+    ]
+    later = [*charged, entry("locked", 400, mono_s=450.0, boot="b1")]
+    assert times(charged) == times(later)
+    assert (times(charged).ride_s, times(charged).basis) == (340, "wall")
+
+
+def test_a_lock_of_another_run_tells_of_a_reboot() -> None:
+    timeline = [
+        entry("unlocked", 0, mono_s=50.0, boot="b1"),
+        entry("paused", 100, mono_s=140.0, boot="b1"),
+        entry("resumed", 200, mono_s=20.0, boot="b2"),
+        entry("end_requested", 300),
+        entry("locked", 305, mono_s=115.0, boot="b2"),
+    ]
+    used = times(timeline)
+    assert (used.ride_s, used.basis) == (90 + 100 + 90, "rebooted")
+
+
 def test_a_running_ride_is_measured_until_now() -> None:
     used = times([entry("unlocked", 0)], NOON + timedelta(seconds=90))
     assert used.ride_s == 90

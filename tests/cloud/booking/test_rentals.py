@@ -4,11 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from cloud.booking import holds, problems, saga, service
-from cloud.booking.model import Place
+from cloud.booking import holds, model, problems, saga, service
+from cloud.booking.model import Place, times
+from cloud.booking.ports import Fee
 from cloud.booking.store import rentals
+from cloud.booking.store.rentals import Rental
+from cloud.kit.money import Money
 from cloud.kit.scope import DEMO
-from tests.cloud.booking.parts import CENTRE, World, a_customer, a_vehicle
+from tests.cloud.booking.parts import CENTRE, FakePayments, World, a_customer, a_vehicle
 
 HERE = Place(*CENTRE, accuracy_m=4.0)
 FAR = Place(CENTRE[0] + 0.01, CENTRE[1])
@@ -57,6 +60,7 @@ def test_a_ride_from_hold_to_charge_by_the_times_of_the_edge(world: World) -> No
         "end_requested",
         "locked",
         "accepted",
+        "charged",
     ]
 
 
@@ -242,12 +246,60 @@ def test_a_card_that_allows_no_more_keeps_a_paused_vehicle_locked(world: World) 
     rental = world.riding()
     service.pause(world.db, world.parts, a_customer(), rental.id, world.now)
     world.answer()
-    saga.top_up(world.db, rental.id, failed=True)
+    saga.top_up(world.db, world.parts, rental.id, world.now, failed=True)
     with pytest.raises(problems.UnpaidError):
         service.resume(world.db, world.parts, a_customer(), rental.id, world.now)
-    saga.top_up(world.db, rental.id, failed=False)
+    saga.top_up(world.db, world.parts, rental.id, world.now, failed=False)
     resumed = service.resume(world.db, world.parts, a_customer(), rental.id, world.now)
     assert resumed.state == "resuming"
+
+
+def paying_anew(world: World) -> Rental:
+    """A paused rental whose card allows no more, being resumed with another one."""
+    rental = world.riding()
+    service.pause(world.db, world.parts, a_customer(), rental.id, world.now)
+    world.answer()
+    saga.top_up(world.db, world.parts, rental.id, world.now, failed=True)
+    payments = world.parts.payments
+    assert isinstance(payments, FakePayments)
+    payments.has_another = True
+    return service.resume(world.db, world.parts, a_customer(), rental.id, world.now)
+
+
+def test_another_card_is_asked_before_the_vehicle_is(world: World) -> None:
+    rental = paying_anew(world)
+    assert rental.state == "resuming"
+    again = service.resume(world.db, world.parts, a_customer(), rental.id, world.now)
+    assert again.state == "resuming"
+    assert [kind for _, kind, _ in world.commands()] == ["unlock", "lock"]
+    for _ in range(2):
+        saga.top_up(world.db, world.parts, rental.id, world.now, failed=False)
+    assert [kind for _, kind, _ in world.commands()] == ["unlock", "lock", "unlock"]
+    world.answer()
+    assert world.rental(rental.id).state == "riding"
+    assert not world.rental(rental.id).is_unpaid
+
+
+def test_another_card_that_says_no_leaves_the_vehicle_paused(world: World) -> None:
+    rental = paying_anew(world)
+    saga.top_up(world.db, world.parts, rental.id, world.now, failed=True)
+    assert (world.rental(rental.id).state, world.rental(rental.id).is_unpaid) == ("paused", True)
+    refusal = model.refusal(rentals.timeline(world.db, rental.id))
+    assert refusal is not None
+    assert refusal.detail == "payment_declined"
+    assert [kind for _, kind, _ in world.commands()] == ["unlock", "lock"]
+
+
+def test_another_card_that_does_not_answer_leaves_the_vehicle_paused(world: World) -> None:
+    rental = paying_anew(world)
+    world.clock.advance(world.parts.policy.pay_within)
+    world.deliver()
+    assert world.rental(rental.id).state == "paused"
+    saga.top_up(world.db, world.parts, rental.id, world.now, failed=False)
+    assert world.rental(rental.id).state == "paused"
+    assert not world.rental(rental.id).is_unpaid
+    resumed = service.resume(world.db, world.parts, a_customer(), rental.id, world.now)
+    assert resumed.command_id is not None
 
 
 def test_the_meter_stops_at_the_first_attempt_to_end(world: World) -> None:
@@ -260,9 +312,33 @@ def test_the_meter_stops_at_the_first_attempt_to_end(world: World) -> None:
     assert world.payment(rental.id) == ("authorised", 0)
     service.confirm_end(world.db, world.parts, rental.id, world.now)
     service.confirm_end(world.db, world.parts, rental.id, world.now)
+    world.answer()
     assert world.payment(rental.id) == ("captured", 1)
     ridden = world.db.execute("SELECT ride_s FROM fake.payment").fetchone()
     assert ridden == (600.0,)
+
+
+def test_a_vehicle_that_is_silent_is_charged_for_all_the_same_and_once(world: World) -> None:
+    rental = world.riding()
+    world.clock.advance(minutes(10))
+    ended = service.end_requested(world.db, world.parts, rental.id, world.now, FAR)
+    fee = Fee(Money(500, "EUR"), "outside")
+    service.confirm_end(world.db, world.parts, rental.id, world.now, [fee])
+    assert world.payment(rental.id) == ("authorised", 0)
+    world.clock.advance(world.parts.policy.charge_within - timedelta(seconds=1))
+    world.deliver()
+    assert world.payment(rental.id) == ("authorised", 0)
+    world.clock.advance(timedelta(seconds=1))
+    world.deliver()
+    assert world.payment(rental.id) == ("captured", 1)
+    assert world.rental(rental.id).state == "accepted"
+    world.clock.advance(minutes(10))
+    world.answer(command=ended.command_id, run=("b1", 7.0))
+    assert world.rental(rental.id).state == "ended"
+    assert world.payment(rental.id) == ("captured", 1)
+    row = world.db.execute("SELECT ride_s, amount_minor FROM fake.payment NATURAL JOIN fake.fee")
+    assert row.fetchall() == [(600.0, 500)]
+    assert times(rentals.timeline(world.db, rental.id)).ride_s == 600
 
 
 def test_an_accepted_vehicle_is_free_only_when_it_is_locked(world: World) -> None:
@@ -350,3 +426,41 @@ def test_a_scooter_that_a_crew_will_need_later_is_not_rented_open_ended(world: W
     )
     with pytest.raises(problems.TakenError):
         world.start(hold.id)
+
+
+@pytest.mark.parametrize("first", ["lock", "accept"])
+@pytest.mark.parametrize(
+    ("lock_run", "ride_s", "basis"),
+    [(("b1", 400.0), 300, "monotonic"), (("b2", 7.0), 300, "rebooted"), (None, 340, "wall")],
+)
+def test_what_is_charged_is_measured_on_the_vehicles_own_clock(
+    world: World, first: str, lock_run: tuple[str, float] | None, ride_s: float, basis: str
+) -> None:
+    """Its wall clock was 40 s behind when it unlocked, and is right by the time it locks."""
+    rental = world.start(world.hold().id)
+    world.pay(rental.id)
+    began = world.now
+    world.answer(at=began - timedelta(seconds=40), run=("b1", 90.0))
+    if lock_run is not None and lock_run[0] == "b2":
+        # Half of it before the reboot, half after: the pieces come to less than the wall says.
+        world.clock.advance(timedelta(seconds=150))
+        service.pause(world.db, world.parts, a_customer(), rental.id, world.now)
+        world.answer(run=("b1", 240.0))
+        service.resume(world.db, world.parts, a_customer(), rental.id, world.now)
+        world.answer(run=("b1", 240.0))
+        world.clock.advance(timedelta(seconds=150))
+    else:
+        world.clock.advance(timedelta(seconds=300))
+    ended = service.end_requested(world.db, world.parts, rental.id, world.now, FAR)
+    if first == "accept":
+        service.confirm_end(world.db, world.parts, rental.id, world.now)
+    world.clock.advance(timedelta(seconds=10))
+    world.answer(command=ended.command_id, run=lock_run)
+    service.confirm_end(world.db, world.parts, rental.id, world.now)
+    assert world.payment(rental.id) == ("captured", 1)
+    row = world.db.execute(
+        "SELECT ride_s FROM fake.payment WHERE rental_id = %s", [rental.id]
+    ).fetchone()
+    used = times(rentals.timeline(world.db, rental.id))
+    assert row == (used.ride_s,)
+    assert (used.ride_s, used.basis) == (ride_s, basis)

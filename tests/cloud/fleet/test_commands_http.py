@@ -216,6 +216,15 @@ async def test_what_is_not_a_command_is_refused(
     assert (await post(client, "lock", reason="yes")).status_code == 202
 
 
+async def test_a_refused_reason_is_told_in_words(client: httpx.AsyncClient) -> None:
+    for reason in ("tab\tand\ttab", " " * 5):
+        told = (await post(client, "lock", reason=reason)).json()["detail"]
+        assert "body.reason: say why in words, on one line" in told
+    wrong = {"parked": 3}
+    told = (await post(client, "set_intervals", args={"intervals_s": wrong})).json()["detail"]
+    assert "intervals_s must be seconds by name, and there is no 'parked'; names are" in told
+
+
 async def test_a_vehicle_must_exist_here_and_have_the_part(client: httpx.AsyncClient) -> None:
     assert (await post(client, vehicle="asked-999")).status_code == 404
     assert (await post(client, role="elsewhere+admin")).status_code == 404

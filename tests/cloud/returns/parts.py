@@ -28,6 +28,7 @@ from cloud.returns.ports import Parts
 from cloud.returns.store import PhotoRow, Return
 from tests.cloud.booking.parts import World, a_customer, a_vehicle
 from tests.cloud.fleet.city import a_city, at_m
+from tests.cloud.identity.customers_parts import URL, Mailbox
 
 
 def a_picture(seed: int = 1, size: tuple[int, int] = (640, 480), light: float = 1.0) -> Image.Image:
@@ -104,6 +105,7 @@ class Ending:
     world: World
     fixes: PlayedFixes = field(default_factory=PlayedFixes)
     objects: Objects = field(default_factory=MemoryObjects)
+    mailbox: Mailbox = field(default_factory=Mailbox)
 
     def __post_init__(self) -> None:
         self.parts = Parts(
@@ -121,7 +123,8 @@ class Ending:
 
     @property
     def subscribers(self) -> tuple[Subscriber, ...]:
-        return (*self.world.subscribers, *reactions.subscribers(self.parts))
+        post = reactions.Post(self.mailbox, URL, self.world.clock)
+        return (*self.world.subscribers, *reactions.subscribers(self.parts, post))
 
     def riding(self, vehicle_id: str = "booked-001", customer: int = 1) -> Rental:
         """A ride of five minutes on a vehicle that fleet and booking know."""

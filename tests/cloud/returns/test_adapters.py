@@ -10,7 +10,7 @@ import pytest
 from cloud.booking.adapters import LedgerPayments
 from cloud.booking.api import Fee
 from cloud.booking.model import RideTimes
-from cloud.booking.ports import Facts
+from cloud.booking.ports import Bill, Facts, Payer
 from cloud.devices import api as devices
 from cloud.devices.commit import Parts as Commit
 from cloud.devices.commit import commit_batch
@@ -100,29 +100,13 @@ def test_a_fee_is_a_line_of_the_invoice_and_costs_what_was_told(db: Db, is_taxab
     ledger, rental_id = LedgerPayments(), new_id()
     quote = ledger.quote(db, DEMO, "scooter", NOON)
     assert quote is not None
-    ledger.authorise(
-        db,
-        DEMO,
-        customer_id=str(new_id()),
-        rental_id=rental_id,
-        amount=Money(0, "EUR"),
-        method_id="default",
-        at=NOON,
-    )
+    payer = Payer(str(new_id()), rental_id, "default")
+    ledger.authorise(db, DEMO, payer, Money(0, "EUR"), NOON)
     facts = Facts("somebody", "one", "scooter", NOON, NOON, None, None)
     used = RideTimes(60, 0, 0, called_off=False, basis="wall")
     fee = Fee(Money(499, "EUR"), "Ended outside a bay, as agreed")
     for _ in range(2):
-        ledger.capture(
-            db,
-            DEMO,
-            rental_id=rental_id,
-            quote=quote,
-            used=used,
-            facts=facts,
-            at=NOON,
-            fees=[fee],
-        )
+        ledger.capture(db, DEMO, Bill(rental_id, quote, used, facts, [fee]), NOON)
     receipt = payments.receipt(db, DEMO, rental_id)
     assert receipt is not None
     rows = db.execute("SELECT lines, total_minor FROM payments.document").fetchall()

@@ -91,6 +91,7 @@ def test_without_any_position_the_ride_ends_and_a_person_looks(ending: Ending) -
     assert made is not None
     assert (made.state, list(made.reasons)) == ("pending", ["position_unknown"])
     assert made.review_by == ending.world.now + timedelta(hours=48)
+    ending.world.answer()
     assert ending.fees(rental) == []
     assert ending.world.payment(rental.id) == ("captured", 1)
     assert ending.told(rental) == ["requested", "photo_added", "pending"]
@@ -109,6 +110,7 @@ def test_outside_a_bay_the_rider_moves_or_accepts_what_it_costs(ending: Ending) 
     _, made = ending.send(rental, a_photo())
     assert made is not None
     assert made.state == "accepted"
+    ending.world.answer()
     assert ending.fees(rental) == [(500, "Ended outside a bay, as agreed")]
     ending.ended(rental, accept_fee=True)
     assert len(ending.fees(rental)) == 1
@@ -259,6 +261,7 @@ def test_without_a_photo_a_person_looks_after_ten_minutes(ending: Ending) -> Non
         decided_at=ending.world.now,
     )
     assert ending.ended(rental) == expected
+    ending.world.answer()
     assert ending.world.payment(rental.id) == ("captured", 1)
     ending.deliver()
     assert ending.told(rental) == ["requested", "pending"]
@@ -280,6 +283,7 @@ def test_a_verifier_that_is_down_costs_nobody_anything(ending: Ending) -> None:
     ending.stands(*INSIDE)
     made = ending.ended(rental)
     assert (made.state, list(made.reasons)) == ("pending", ["verifier_down"])
+    ending.world.answer()
     assert ending.world.payment(rental.id) == ("captured", 1)
 
 

@@ -1,115 +1,27 @@
 """Ending a ride as a customer's page and a script ask for it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from cloud.booking.store.rentals import Rental
-from cloud.kit.auth import Credentials, Principal
-from cloud.kit.clock import ManualClock
-from cloud.kit.db import Pool, open_pool
-from cloud.kit.events import register
-from cloud.kit.http import install_problems
-from cloud.kit.ports.objects import FolderObjects
-from cloud.kit.scope import DEMO
-from cloud.returns import http as returns_http
 from cloud.returns.photos import MAX_BYTES
-from tests.cloud.booking.parts import World, a_customer, fake_parts
 from tests.cloud.fleet.city import at_m
+from tests.cloud.returns.door import end, get, problem, send, shows
 from tests.cloud.returns.parts import Ending, a_photo, settle
 
-SCOPES = {"staff": {returns_http.READ}, "nobody": set()}
-
-
-def authenticate(shown: Credentials) -> Principal | None:
-    """`customer-N` rents, `staff` looks, `nobody` may nothing, `elsewhere` is another city's."""
-    name = shown.token or ""
-    number = name.removeprefix("customer-")
-    account = UUID(a_customer(int(number)).id) if number.isdigit() else UUID(int=7)
-    scopes = SCOPES.get(name, {returns_http.READ if name == "elsewhere" else returns_http.BOOK})
-    city = "elsewhere" if name == "elsewhere" else DEMO.city
-    return Principal(account, name, "service", "", DEMO.tenant, city, frozenset(scopes))
-
 
 @pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with open_pool(dsn, max_size=4) as pool:
-        with pool.connection() as db:
-            db.execute(
-                "TRUNCATE booking.calendar, booking.rental, booking.timeline, booking.command,"
-                " booking.vehicle, fake.payment, fake.command, fake.fee, kit.idempotency,"
-                " returns.attempt, returns.return, returns.decision, returns.photo,"
-                " fleet.place, fleet.bay, fleet.zone, fleet.vehicle_state_event, fleet.vehicle"
-            )
-        yield pool
-
-
-@pytest.fixture
-def ending(pool: Pool, clock: ManualClock, tmp_path: Path) -> Iterator[Ending]:
-    with pool.connection() as db:
-        world = World(db, clock, fake_parts(clock))
-        found = Ending(world, objects=FolderObjects(tmp_path / "photos"))
-        register(db, ["booking", "returns"], found.subscribers)
-        settle(db, clock.now())
-        yield found
+def ending(at_the_door: Ending) -> Ending:
+    return at_the_door
 
 
 @pytest.fixture
 def rental(ending: Ending) -> Rental:
     return ending.riding()
-
-
-@pytest.fixture
-async def client(
-    pool: Pool, ending: Ending, clock: ManualClock
-) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    install_problems(app)
-    app.include_router(returns_http.router)
-    app.state.pool, app.state.clock, app.state.authenticate = pool, clock, authenticate
-    app.state.returns = ending.parts
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://returns") as client:
-        yield client
-
-
-def shows(who: str = "customer-1", key: str = "") -> dict[str, str]:
-    return {"Authorization": f"Bearer {who}", "Idempotency-Key": key or str(uuid4())}
-
-
-async def end(
-    client: httpx.AsyncClient, rental: Rental, who: str = "customer-1", key: str = "", **wish: Any
-) -> httpx.Response:
-    path = f"/api/v1/rentals/{rental.id}/end"
-    return await client.post(path, json=wish, headers=shows(who, key))
-
-
-async def send(
-    client: httpx.AsyncClient,
-    rental: Rental,
-    content: bytes,
-    who: str = "customer-1",
-    kind: str = "image/jpeg",
-) -> httpx.Response:
-    path = f"/api/v1/rentals/{rental.id}/photos"
-    return await client.post(path, content=content, headers=shows(who) | {"Content-Type": kind})
-
-
-async def get(
-    client: httpx.AsyncClient, rental: Rental, what: str, who: str = "customer-1", **asked: Any
-) -> httpx.Response:
-    path = f"/api/v1/rentals/{rental.id}/{what}"
-    return await client.get(path, params=asked, headers={"Authorization": f"Bearer {who}"})
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code, answer.json()["type"].removeprefix("/problems/")
 
 
 async def test_a_ride_ends_from_the_hint_to_the_photo(
