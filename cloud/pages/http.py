@@ -8,7 +8,17 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
 from cloud.kit.auth import Principal, needs, public
-from cloud.pages import assets, devices, joining, read, ride, sign_in, staff_rides, view
+from cloud.pages import (
+    assets,
+    devices,
+    joining,
+    read,
+    ride,
+    sign_in,
+    staff_review,
+    staff_rides,
+    view,
+)
 from cloud.pages.render import page, templates
 from cloud.pages.static_files import STATIC, VersionedFiles
 
@@ -34,6 +44,7 @@ router.include_router(devices.router)
 router.include_router(joining.router)
 router.include_router(ride.router)
 router.include_router(staff_rides.router)
+router.include_router(staff_review.router)
 
 _log = logging.getLogger(__name__)
 

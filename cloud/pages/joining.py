@@ -48,13 +48,31 @@ def sign_up_page(request: Request) -> Response:
 @router.get("/sign-up/sent", dependencies=[public()])
 def sent_page(request: Request) -> HTMLResponse:
     """Say that there is mail, and in the demo where it lies."""
-    return customer_page(request, "mail_sent.html", demo=outbox_of(request) is not None)
+    return _sent(request, "mail_sent_lead", is_reset=False)
 
 
 @router.get("/verify", dependencies=[public()])
 def verify_page(request: Request) -> HTMLResponse:
     """Show the button that confirms an address; the token stays in the browser until then."""
     return customer_page(request, "verify.html")
+
+
+@router.get("/forgot-password", dependencies=[public()])
+def forgot_page(request: Request) -> HTMLResponse:
+    """Show the form of whoever has lost a password."""
+    return customer_page(request, "forgot_password.html")
+
+
+@router.get("/forgot-password/sent", dependencies=[public()])
+def forgot_sent_page(request: Request) -> HTMLResponse:
+    """Say the same whether the address is known or not."""
+    return _sent(request, "forgot_sent", is_reset=True)
+
+
+@router.get("/reset-password", dependencies=[public()])
+def reset_page(request: Request) -> HTMLResponse:
+    """Show the form for a new password; the token of the mail's link stays in the browser."""
+    return customer_page(request, "reset_password.html", least=identity.SHORTEST_PASSWORD)
 
 
 @router.get("/outbox", dependencies=[public()])
@@ -64,6 +82,11 @@ def outbox_page(request: Request) -> HTMLResponse:
     if folder is None:
         return customer_page(request, "no_such_page.html", 404)
     return customer_page(request, "outbox.html", letters=letters_in(folder))
+
+
+def _sent(request: Request, lead: str, *, is_reset: bool) -> HTMLResponse:
+    demo = outbox_of(request) is not None
+    return customer_page(request, "mail_sent.html", lead=lead, is_reset=is_reset, demo=demo)
 
 
 def letters_in(folder: Path) -> list[Letter]:

@@ -90,8 +90,8 @@ def streets(request: Request, who: Rider, near: Somewhere = None) -> JSONRespons
     with pool_of(request).connection() as db:
         place = _place(near) or _middle(db, who)
     found = street_map.streets_of(request.app.state.street_map)
-    lines = street_map.around(found, place.lat, place.lon, _STREETS_M)
-    return JSONResponse({"credit": found.credit, "lines": lines}, headers=HEADERS)
+    drawn = street_map.drawn(found, place.lat, place.lon, _STREETS_M)
+    return JSONResponse(drawn, headers=HEADERS)
 
 
 @router.get("/holds/{hold_id}")

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from cloud.kit.money import Money
+from cloud.pages.account_words import ACCOUNT
+from cloud.pages.problem_words import PROBLEMS, REASONS
 from cloud.payments.api import to_decimal
 
 LANGUAGES = ("en", "de")
@@ -20,6 +22,7 @@ DETOUR = 1.3
 _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
 
 _WORDS: Mapping[str, tuple[str, str]] = {
+    **ACCOUNT,
     "skip": ("Skip to content", "Zum Inhalt"),
     "main_nav": ("Main", "Hauptmenü"),
     "nav_map": ("Find", "Finden"),
@@ -33,89 +36,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Die Cloud antwortet nicht. Prüfen Sie Ihr Netz und versuchen Sie es noch einmal.",
     ),
     "wait": ("One moment…", "Einen Moment…"),
-    # ---- sign-up
-    "sign_up": ("Sign up", "Registrieren"),
-    "sign_up_lead": (
-        "An account takes a minute. You pay only for what you ride.",
-        "Ein Konto dauert eine Minute. Sie zahlen nur, was Sie fahren.",
-    ),
-    "name": ("Name, as on the receipt", "Name, wie auf der Rechnung"),
-    "email": ("E-mail address", "E-Mail-Adresse"),
-    "password": ("Password", "Passwort"),
-    "password_hint": ("At least {least} characters", "Mindestens {least} Zeichen"),
-    "agree": ("I agree: {title}", "Ich stimme zu: {title}"),
-    "optional": ("optional", "freiwillig"),
-    "have_account": ("I have an account", "Ich habe schon ein Konto"),
-    "no_account": ("New here? Sign up to ride", "Neu hier? Zum Fahren registrieren"),
-    "mail_sent": ("Look into your mailbox", "Sehen Sie in Ihr Postfach"),
-    "mail_sent_lead": (
-        "We sent you a link. It is good for 24 hours.",
-        "Wir haben Ihnen einen Link geschickt. Er gilt 24 Stunden.",
-    ),
-    "mail_demo": (
-        "This cloud has no mail server: the mail lies in its outbox.",
-        "Diese Cloud hat keinen Mailserver: Die Mail liegt in ihrem Postausgang.",
-    ),
-    "open_outbox": ("Open the outbox", "Postausgang öffnen"),
-    "outbox": ("Outbox of this demo", "Postausgang dieser Demo"),
-    "outbox_lead": (
-        "Mail that would be sent, the newest first. Only this machine itself sees this page.",
-        "Mails, die verschickt würden, die neuesten zuerst. Nur dieser Rechner sieht diese Seite.",
-    ),
-    "outbox_empty": ("No mail yet.", "Noch keine Mail."),
-    "to": ("To", "An"),
-    "verify": ("Confirm your address", "Adresse bestätigen"),
-    "verify_lead": (
-        "Confirm that the e-mail address is yours. Then sign in with your password.",
-        "Bestätigen Sie, dass die E-Mail-Adresse Ihnen gehört. Danach melden Sie sich an.",
-    ),
-    "verify_button": ("Confirm", "Bestätigen"),
-    "verify_nothing": (
-        "This address has no link in it. Open the link of the mail, whole.",
-        "In dieser Adresse fehlt der Link. Öffnen Sie den Link aus der Mail, ganz.",
-    ),
-    "verified": (
-        "Your address is confirmed. Sign in to ride.",
-        "Ihre Adresse ist bestätigt. Melden Sie sich zum Fahren an.",
-    ),
-    # ---- signing in
-    "user_name": ("User name or e-mail address", "Benutzername oder E-Mail-Adresse"),
-    "password_word": ("Password", "Passwort"),
-    "lost_account": (
-        "Staff without an account, or with a lost password: an administrator helps.",
-        "Personal ohne Konto oder Passwort: Die Verwaltung hilft.",
-    ),
-    "signed_out": ("You are signed out.", "Sie sind abgemeldet."),
-    "form_old": (
-        "This form was open too long, or cookies are blocked. Please try again.",
-        "Das Formular war zu lange offen, oder Cookies sind gesperrt. Bitte noch einmal.",
-    ),
-    "enter_both": (
-        "Enter your user name and your password.",
-        "Geben Sie Benutzername und Passwort ein.",
-    ),
-    "no_match": (
-        "User name and password do not match. Check both and try again.",
-        "Benutzername und Passwort passen nicht zusammen. Prüfen Sie beides.",
-    ),
-    "locked_1": (
-        (
-            "Too many wrong passwords. Try again in a minute, or ask an administrator to unlock the"
-            " account."
-        ),
-        "Zu viele falsche Passwörter. Versuchen Sie es in einer Minute wieder.",
-    ),
-    "locked_n": (
-        (
-            "Too many wrong passwords. Try again in {minutes} minutes, or ask an administrator to"
-            " unlock the account."
-        ),
-        "Zu viele falsche Passwörter. Versuchen Sie es in {minutes} Minuten wieder.",
-    ),
-    "busy": (
-        "Many people sign in just now. Try again in a second.",
-        "Gerade melden sich viele an. Versuchen Sie es gleich noch einmal.",
-    ),
     # ---- payment
     "card": ("Payment", "Zahlung"),
     "cards_none": (
@@ -146,8 +66,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "find": ("Find a vehicle", "Fahrzeug finden"),
     "map": ("Map", "Karte"),
     "map_label": (
-        "Map of free vehicles and bays. The list below says the same.",
-        "Karte freier Fahrzeuge und Parkflächen. Die Liste darunter sagt dasselbe.",
+        "Free vehicles and bays, also in the list. Arrow keys move it, plus and minus zoom.",
+        "Freie Fahrzeuge und Parkflächen, auch als Liste. Pfeiltasten, Plus und Minus bewegen.",
     ),
     "zoom_in": ("Zoom in", "Näher"),
     "zoom_out": ("Zoom out", "Weiter weg"),
@@ -170,12 +90,13 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         ),
     ),
     "walk": ("about {minutes} min walk", "etwa {minutes} Min zu Fuß"),
-    "walk_short": ("{minutes} min", "{minutes} Min"),
+    "walk_short": ("{minutes} min walk", "{minutes} Min zu Fuß"),
     "walk_from": (
         "Walking times are estimates: the straight line and 30 %, at 1.3 m/s.",
         "Gehzeiten sind geschätzt: Luftlinie und 30 %, mit 1,3 m/s.",
     ),
     "charge": ("{percent} % charge", "{percent} % geladen"),
+    "range": ("about {km} km", "etwa {km} km"),
     "charge_unknown": ("charge unknown", "Ladung unbekannt"),
     "per_min_short": ("{price}/min", "{price}/Min"),
     "price_full": (
@@ -202,8 +123,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "held": ("{name} is yours", "{name} gehört Ihnen"),
     "held_until": ("Held for", "Reserviert noch"),
     "held_over": (
-        "The hold has ended. Hold a vehicle again.",
-        "Die Reservierung ist abgelaufen. Reservieren Sie noch einmal.",
+        "The hold has ended",
+        "Die Reservierung ist abgelaufen",
+    ),
+    "held_over_lead": (
+        "{name} is free for everybody again. It cost nothing. Hold it or another one anew.",
+        "{name} ist wieder für alle frei. Es hat nichts gekostet. Reservieren Sie noch einmal.",
     ),
     "find_again": ("Find a vehicle", "Fahrzeug finden"),
     "unlock": ("Unlock", "Entsperren"),
@@ -232,6 +157,43 @@ _WORDS: Mapping[str, tuple[str, str]] = {
             "kostet es nichts."
         ),
     ),
+    "lost_net": (
+        "No connection. The ride and its meter go on; this is how it stood at {at}.",
+        "Keine Verbindung. Fahrt und Zähler laufen weiter; so stand es um {at}.",
+    ),
+    "declined_next": (
+        "Add another card, or ask your bank. Then hold the vehicle again.",
+        "Fügen Sie eine andere Karte hinzu, oder fragen Sie Ihre Bank. Reservieren Sie dann neu.",
+    ),
+    "other_card": ("Add another card", "Andere Karte hinzufügen"),
+    "card_short": (
+        "Your card allows no more. Ride on and return soon: after a pause it stays locked.",
+        "Ihre Karte erlaubt nicht mehr. Geben Sie bald zurück: nach einer Pause bleibt es zu.",
+    ),
+    "card_short_paused": (
+        "Your card allows no more. Add another card, then ride on with it, or end the ride.",
+        (
+            "Ihre Karte erlaubt nicht mehr. Fügen Sie eine andere hinzu und fahren Sie damit"
+            " weiter, oder beenden Sie die Fahrt."
+        ),
+    ),
+    "pause_failed": (
+        (
+            "The vehicle did not lock, so the ride goes on. Let it stand still and try again, or"
+            " end the ride."
+        ),
+        (
+            "Das Fahrzeug hat nicht abgeschlossen, die Fahrt läuft weiter. Bitte im Stand noch"
+            " einmal versuchen oder die Fahrt beenden."
+        ),
+    ),
+    "resume_failed": (
+        "The vehicle did not unlock, so it stays paused. Try again, or end the ride.",
+        (
+            "Das Fahrzeug hat nicht geöffnet, die Pause läuft weiter. Bitte noch einmal versuchen"
+            " oder die Fahrt beenden."
+        ),
+    ),
     "riding": ("Riding", "Unterwegs"),
     "pausing": ("Locking for a pause", "Wird für die Pause gesperrt"),
     "paused": ("Paused", "Pause"),
@@ -250,6 +212,16 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "can_end_review": (
         "Yes, but a person will look at it; that costs nothing.",
         "Ja, aber ein Mensch sieht es sich an; das kostet nichts.",
+    ),
+    "bay_full_kept": (
+        (
+            "This bay is full. A place is kept for you in {bay}, {distance_m} m away: end there "
+            "within {minutes} minutes, the way is not billed."
+        ),
+        (
+            "Diese Fläche ist voll. In {bay}, {distance_m} m von hier, ist ein Platz für Sie frei: "
+            "Beenden Sie dort binnen {minutes} Minuten, der Weg kostet nichts."
+        ),
     ),
     "needs_photo": ("A photo is still needed.", "Es fehlt noch ein Foto."),
     "nearest": (
@@ -273,6 +245,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "A person looks at the return. Nothing more is charged.",
         "Ein Mensch sieht sich die Rückgabe an. Es kommt nichts mehr dazu.",
     ),
+    "photo_asked": (
+        "Somebody looked at the return and asks for one more photo: {note}",
+        "Jemand hat sich die Rückgabe angesehen und bittet um ein weiteres Foto: {note}",
+    ),
+    "return_rejected": (
+        "Somebody looked at the return, and it is not good: {note}. Nothing is charged for it.",
+        "Jemand hat sich die Rückgabe angesehen, sie ist nicht gut: {note}. Es kostet nichts.",
+    ),
     "photo_big": ("The photo has more than 8 MB.", "Das Foto hat mehr als 8 MB."),
     "end": ("End the ride", "Fahrt beenden"),
     "end_fee": ("End here for {price}", "Hier beenden für {price}"),
@@ -287,8 +267,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Die Uhr steht. Das Fahrzeug wird gesperrt.",
     ),
     "locked_lead": (
-        "The vehicle is locked. The return is being looked at; nothing more is charged.",
-        "Das Fahrzeug ist gesperrt. Die Rückgabe wird geprüft; es kommt nichts mehr dazu.",
+        "The meter has stopped and the vehicle is locked. Nothing more is charged.",
+        "Die Uhr steht, und das Fahrzeug ist gesperrt. Es kommt nichts mehr dazu.",
     ),
     "ended": ("The ride is over", "Die Fahrt ist zu Ende"),
     "cancelled": ("The ride did not begin", "Die Fahrt hat nicht begonnen"),
@@ -307,90 +287,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "state_under_way": ("under way", "unterwegs"),
     "state_ended": ("over", "beendet"),
     "state_cancelled": ("not begun", "nicht begonnen"),
-}
-
-_PROBLEMS: Mapping[str, tuple[str, str]] = {
-    "vehicle-taken": (
-        "Somebody was faster. Choose another vehicle.",
-        "Jemand war schneller. Wählen Sie ein anderes Fahrzeug.",
-    ),
-    "vehicle-unavailable": (
-        "This vehicle cannot be had now. Choose another one.",
-        "Dieses Fahrzeug ist gerade nicht zu haben. Wählen Sie ein anderes.",
-    ),
-    "hold-gone": (
-        "The hold has ended. Hold a vehicle again.",
-        "Die Reservierung ist vorbei. Reservieren Sie noch einmal.",
-    ),
-    "already-riding": (
-        "You have a ride already. End it first.",
-        "Sie haben schon eine Fahrt. Beenden Sie sie zuerst.",
-    ),
-    "payment-needed": (
-        "The card did not pay. Add another card under Payment.",
-        "Die Karte hat nicht bezahlt. Fügen Sie unter Zahlung eine andere hinzu.",
-    ),
-    "wrong-state": (
-        "That is not possible now. The page shows how the ride stands.",
-        "Das geht gerade nicht. Die Seite zeigt, wie die Fahrt steht.",
-    ),
-    "bay-full": (
-        "This bay is full. Ride to another one.",
-        "Diese Fläche ist voll. Fahren Sie zu einer anderen.",
-    ),
-    "link-unknown": (
-        "This link is not one of ours. Open the link of the mail once more, whole.",
-        "Dieser Link ist keiner von uns. Öffnen Sie den Link aus der Mail noch einmal, ganz.",
-    ),
-    "link-used": (
-        "Your address is confirmed already. Sign in.",
-        "Ihre Adresse ist schon bestätigt. Melden Sie sich an.",
-    ),
-    "link-expired": (
-        "This link has expired. Sign up again.",
-        "Dieser Link ist abgelaufen. Registrieren Sie sich noch einmal.",
-    ),
-    "no-photo": (
-        "This is no photo. Choose a JPEG, PNG or WebP.",
-        "Das ist kein Foto. Wählen Sie JPEG, PNG oder WebP.",
-    ),
-    "photo-broken": (
-        "The photo cannot be read. Take another one.",
-        "Das Foto ist nicht lesbar. Nehmen Sie ein anderes auf.",
-    ),
-    "photo-too-large": (
-        "The photo has more than 8 MB.",
-        "Das Foto hat mehr als 8 MB.",
-    ),
-    "return-decided": (
-        "This return needs no more photos.",
-        "Diese Rückgabe braucht keine Fotos mehr.",
-    ),
-    "too-many-photos": (
-        "There are enough photos. End the ride.",
-        "Es sind genug Fotos. Beenden Sie die Fahrt.",
-    ),
-}
-
-_REASONS: Mapping[str, tuple[str, str]] = {
-    "payment_declined": ("The card was declined.", "Die Karte wurde abgelehnt."),
-    "payment_unanswered": (
-        "The bank did not answer in time.",
-        "Die Bank hat nicht rechtzeitig geantwortet.",
-    ),
-    "unlock_unanswered": (
-        "The vehicle did not answer in time.",
-        "Das Fahrzeug hat nicht rechtzeitig geantwortet.",
-    ),
-    "not_unlocked": (
-        "The vehicle did not unlock.",
-        "Das Fahrzeug hat nicht entsperrt.",
-    ),
-    "customer": ("You called it off.", "Sie haben abgebrochen."),
-    "called_off": (
-        "You brought it back at once.",
-        "Sie haben es gleich zurückgebracht.",
-    ),
 }
 
 
@@ -458,12 +354,12 @@ class Words:
 
     def reason(self, told: str) -> str:
         """Return why a rental came to nothing; words nobody translated are left out."""
-        found = _REASONS.get(told)
+        found = REASONS.get(told)
         return "" if found is None else found[self._column]
 
     def problems(self) -> dict[str, str]:
         """Return what to say of problems, by the last part of their type."""
-        return {kind: texts[self._column] for kind, texts in _PROBLEMS.items()}
+        return {kind: texts[self._column] for kind, texts in PROBLEMS.items()}
 
     def script(self, *keys: str) -> dict[str, Any]:
         """Return words for a script, placeholders left in, and those of problems."""

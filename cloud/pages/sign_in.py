@@ -29,7 +29,7 @@ from cloud.kit.auth import (
     signed_in,
 )
 from cloud.kit.http import Problem
-from cloud.pages.customer import is_rider, words_of
+from cloud.pages.customer import customer_page, is_rider, words_of
 from cloud.pages.render import HEADERS, page
 
 FORM_COOKIE = "mc_form"
@@ -79,6 +79,7 @@ def sign_in_form(
     wanted: Annotated[str, Query(alias="next", max_length=_MOST_TEXT)] = "/",
     out: str = "",
     confirmed: str = "",
+    changed: str = "",
 ) -> Response:
     """Show the form, or lead on who is signed in."""
     if principal_of(request) is not None:
@@ -86,6 +87,8 @@ def sign_in_form(
     told = words_of(request)("signed_out") if out else ""
     if confirmed:
         told = words_of(request)("verified")
+    if changed:
+        told = words_of(request)("reset_done")
     return _form(request, wanted, notice=told)
 
 
@@ -164,12 +167,11 @@ def _form(
 ) -> HTMLResponse:
     known = request.cookies.get(FORM_COOKIE, "")
     secret = known or secrets.token_urlsafe(24)
-    answer = page(
+    answer = customer_page(
         request,
         "sign_in.html",
         status,
         section="sign-in",
-        t=words_of(request),
         form_csrf=csrf_of(secret),
         next=own_path(wanted),
         user=user,

@@ -70,8 +70,8 @@ def streets(request: Request, who: Watcher, lat: float = 0.0, lon: float = 0.0) 
     """Return streets around a place, of the operator's own file."""
     assert who
     found = street_map.streets_of(request.app.state.street_map)
-    lines = street_map.around(found, lat, lon, _STREETS_M)
-    return JSONResponse({"credit": found.credit, "lines": lines}, headers=HEADERS)
+    drawn = street_map.drawn(found, lat, lon, _STREETS_M)
+    return JSONResponse(drawn, headers=HEADERS)
 
 
 @router.get("/rentals")

@@ -3,54 +3,21 @@
 Every part is real: cloud, agent, lock unit, payment provider; the browser is a phone's width.
 """
 
-import io
-import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from cloud.fleet import api as fleet
-from cloud.identity import api as identity
-from cloud.kit.db import connect
-from cloud.kit.scope import DEMO
 from cloud.pages import assets
-from cloud.payments import api as payments
-from protocol.signals import BY_KEY
-from tests.cloud.fleet.city import a_bay, a_city, at_m, box
-from tests.cloud.payments.parts import SELLER, a_plan
 from tests.stories import browsing
-from tests.stories.browsing import WIDTHS, troubles
-from tests.stories.one_vehicle import GNSS, ROOT, OneVehicle, free_port, until
+from tests.stories.browsing import WIDTHS
+from tests.stories.one_vehicle import OneVehicle
+from tests.stories.riding import PASSWORD, SOON_MS, a_house, a_phone, a_photo, fits, ride_to
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
-SOON_MS = 30_000
-KEY, SECRET = "a-key-of-this-story", "a-secret-of-this-story"
-EMAIL, PASSWORD = "ada@example.org", "a password of the story"
-HERE = (52.5205, 13.4055)
-STREETS = {
-    "type": "FeatureCollection",
-    "attribution": "made up for a story",
-    "features": [
-        {
-            "type": "Feature",
-            "properties": {"kind": "street"},
-            "geometry": {"type": "LineString", "coordinates": [[13.40, 52.52], [13.41, 52.52]]},
-        }
-    ],
-}
+EMAIL = "ada@example.org"
 
 
 @pytest.fixture(scope="module")
@@ -59,113 +26,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
-@contextmanager
-def a_provider(port: int, webhook: str, log: Path) -> Iterator[str]:
-    """The sandbox as a process of its own."""
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "simulator.sandbox_payments", "--http", f"127.0.0.1:{port}"]
-    env = {**os.environ, "SANDBOX_API_KEY": KEY, "SANDBOX_WEBHOOK_SECRET": SECRET}
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [*command, "--webhook", webhook], cwd=ROOT, env=env, stdout=out, stderr=out
-        )
-    try:
-        until("the payment provider answers", lambda: process.poll() is None and answers(url))
-        yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url + "/v1/transactions", timeout=2).status_code < 500
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def house(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneVehicle]:
     assert chromium
     assert assets.is_installed(), "run `python -m cloud.pages.assets` first"
-    folder = tmp_path_factory.mktemp("house")
-    house, port = OneVehicle(folder), free_port()
-    webhook = f"{house.url}/api/v1/payments/webhooks/sandbox"
-    with a_provider(port, webhook, folder / "provider.log") as provider:
-        house.cloud_env = {
-            "MOBILITY_PAYMENT_URL": provider,
-            "MOBILITY_PAYMENT_KEY": KEY,
-            "MOBILITY_PAYMENT_WEBHOOK_SECRET": SECRET,
-            "MOBILITY_PUBLIC_URL": house.url,
-        }
-        with house:
-            open_for_business(house)
-            yield house
-
-
-def dsn_of(house: OneVehicle) -> str:
-    told = json.loads((house.folder / "data" / "cloud.json").read_text("utf-8"))
-    return str(told["postgres_dsn"])
-
-
-def open_for_business(house: OneVehicle) -> None:
-    """A seller, a price, a bay around the vehicle, streets for the map."""
-    (house.folder / "data" / "city.geojson").write_text(json.dumps(STREETS), "utf-8")
-    now = datetime.now(UTC)
-    with connect(dsn_of(house)) as db:
-        payments.set_seller(db, DEMO, SELLER)
-        payments.add_plan(db, DEMO, a_plan(), now)
-        city = a_city(a_bay("market", box(80, 10, 180, 110), count=4))
-        fleet.import_city(db, identity.console(DEMO), "story.geojson", city, now)
-
-
-@contextmanager
-def a_phone(chromium: Browser, house: OneVehicle, **more: Any) -> Iterator[Page]:
-    """A phone that knows where it is; no request leaves the origin, no console complains."""
-    across, down = WIDTHS["phone"]
-    context = chromium.new_context(
-        viewport={"width": across, "height": down},
-        reduced_motion="reduce",
-        geolocation={"latitude": HERE[0], "longitude": HERE[1], "accuracy": 8},
-        permissions=["geolocation"],
-        has_touch=True,
-        **more,
-    )
-    page = context.new_page()
-    strangers: list[str] = []
-    complaints: list[str] = []
-    page.on("request", lambda r: None if r.url.startswith(house.url) else strangers.append(r.url))
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    try:
-        yield page
-    finally:
-        context.close()
-    assert strangers == []
-    assert complaints == []
-
-
-def fits(page: Page) -> None:
-    """The page is no wider than the phone, and axe finds nothing serious."""
-    across = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert across[0] <= across[1], page.url
-    assert troubles(page) == [], page.url
-
-
-def ride_to(house: OneVehicle, east: float, north: float) -> None:
-    """Move the vehicle so many metres from the centre, and wait until the cloud knows."""
-    there = at_m(east, north)
-    house.set(GNSS, latitude_deg=there.lat, longitude_deg=there.lon)
-    told = BY_KEY["latitude_deg"].name
-    until("it is there", lambda: abs(house.vehicle()["values"][told] - there.lat) < 1e-5)
-
-
-def a_photo() -> bytes:
-    """A JPEG with light and edges."""
-    image = Image.effect_noise((640, 480), 90).convert("RGB")
-    out = io.BytesIO()
-    image.save(out, "JPEG")
-    return out.getvalue()
+    with a_house(tmp_path_factory.mktemp("house")) as house:
+        yield house
 
 
 def sign_up(page: Page, house: OneVehicle) -> None:
@@ -187,6 +53,7 @@ def sign_up(page: Page, house: OneVehicle) -> None:
     fits(page)
     link.first.click()
     fits(page)
+    page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("Your address is confirmed")).to_be_visible()
     fits(page)
@@ -210,9 +77,10 @@ def from_sign_up_to_receipt(chromium: Browser, house: OneVehicle) -> None:
         expect(vehicle).to_contain_text("€1.00 to unlock, then €0.25 a minute")
         pin = page.locator(f'#map .pin[data-id="{house.device}"]')
         expect(pin).to_contain_text("€0.25/min")
-        expect(pin).to_contain_text("2 min")
-        expect(page.locator("#map .area.bay")).to_have_count(3)
-        expect(page.locator("#map .streets path")).to_have_attribute("d", re.compile(r"^M-?\d"))
+        expect(pin).to_contain_text("2 min walk")
+        expect(page.locator("#map .area.bay")).to_have_count(4)
+        street = page.locator("#map .streets path.road.street")
+        expect(street).to_have_attribute("d", re.compile(r"^M-?\d"))
         expect(page.locator("#credit")).to_have_text("made up for a story")
         fits(page)
 

@@ -1,6 +1,7 @@
 /** The find page: keeps list and map up to date, and the one leading to the other. */
 
 import { say, show } from "./forms.js";
+import { part, poll } from "./poll.js";
 import { addStreets, addZoom, createMap } from "./map.js";
 
 const EVERY_MS = 10_000;
@@ -36,14 +37,16 @@ function draw() {
 /** Put a new list in place; what has the focus keeps it. */
 async function refresh() {
   const url = `/ride/around?near=${encodeURIComponent(near)}`;
-  const answer = await fetch(url, { headers: { "HX-Request": "true" } }).catch(() => null);
-  if (!answer?.ok || around.querySelector("button:disabled, .trouble:not([hidden])")) return;
+  const text = await part(url);
+  if (text === null) return false;
+  if (around.querySelector("button:disabled, .trouble:not([hidden])")) return true;
   const focused = around.contains(document.activeElement) ? document.activeElement.id : "";
   const chosen = around.querySelector(".chosen")?.id;
-  around.innerHTML = await answer.text();
+  around.innerHTML = text;
   if (chosen) document.getElementById(chosen)?.classList.add("chosen");
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   draw();
+  return true;
 }
 
 function search(place) {
@@ -83,4 +86,4 @@ function refreshAfterTrouble() {
 draw();
 map.fit(first.pins.slice(0, 12));
 addStreets(map, `${svg.dataset.streets}?near=${point(first)}`, document.getElementById("credit"));
-setInterval(() => document.visibilityState === "visible" && refresh(), EVERY_MS);
+poll(refresh, () => EVERY_MS);

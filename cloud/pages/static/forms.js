@@ -81,8 +81,13 @@ async function submit(form) {
     return;
   }
   button.disabled = false;
+  const said = form.querySelector("[data-said]");
+  if (said) show(said, ok ? said.dataset.said : "");
   if (!ok) {
     show(trouble, troubleOf(told));
+    // What helps when a link is of no use any more.
+    const help = status >= 400 && status !== 422 && document.getElementById(form.dataset.reveal ?? "");
+    if (help) help.open = true;
     button.focus();
   }
   form.dispatchEvent(new CustomEvent("answered", { bubbles: true, detail: { ok, status, told } }));
@@ -103,6 +108,7 @@ if (token) {
   token.value = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
   if (token.value === "") {
     show(token.form.querySelector(".trouble"), words.verify_nothing);
+    for (const help of document.querySelectorAll("#resend")) help.open = true;
     token.form.querySelector("button").disabled = true;
   }
 }

@@ -5,6 +5,13 @@ const METRES_A_DEGREE = 111_195;
 const NEAREST_M = 120;
 const FARTHEST_M = 12_000;
 const ZOOM = 1.5;
+const STEP = 0.2; // of the width, for an arrow key
+const [LABEL_W, LABEL_H] = [86, 38];
+/** Where a label may lie, from its dot: above, below, right, left. */
+const LABEL_SPOTS = [[-LABEL_W / 2, -52], [-LABEL_W / 2, 14], [13, -LABEL_H / 2], [-13 - LABEL_W, -LABEL_H / 2]];
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+const isChosen = (pin) => pin.classList.contains("chosen");
 
 function make(name, attributes = {}, text = "") {
   const element = document.createElementNS(NS, name);
@@ -46,14 +53,28 @@ export function createMap(svg, middle, { onPin, onMove, widthM = 1_400 } = {}) {
     unclutter(scale);
   }
 
-  /** Labels that would lie on another one are left out: nearest first, as the server ordered. */
+  /**
+   * Put each label where it lies on no other one and on no dot, else leave it out: nearest first,
+   * as the server ordered, and before them the chosen one.
+   */
   function unclutter(scale) {
+    const dots = [...pins.children].map((pin) => [pin.dataset.x / scale, pin.dataset.y / scale, pin]);
+    const { width, height } = size();
+    const [west, north] = [view.x / scale - width / 2, view.y / scale - height / 2];
+    const isWhole = (x, y) => ([dx, dy]) =>
+      x + dx > west && x + dx + LABEL_W < west + width && y + dy > north && y + dy + LABEL_H < north + height;
     const taken = [];
-    for (const pin of pins.children) {
-      const [x, y] = [pin.dataset.x / scale, pin.dataset.y / scale];
-      const clash = taken.some((one) => Math.abs(one[0] - x) < 78 && Math.abs(one[1] - y) < 44);
-      pin.classList.toggle("bare", clash && !pin.classList.contains("chosen"));
-      if (!clash) taken.push([x, y]);
+    for (const [x, y, pin] of [...dots].sort((a, b) => isChosen(b[2]) - isChosen(a[2]))) {
+      const free = LABEL_SPOTS.filter(([dx, dy]) => {
+        const [left, top] = [x + dx, y + dy];
+        const covers = dots.some(([ox, oy, other]) => other !== pin && ox > left - 9 && ox < left + LABEL_W + 9 && oy > top - 9 && oy < top + LABEL_H + 9);
+        return !covers && !taken.some(([l, t]) => Math.abs(l - left) < LABEL_W + 2 && Math.abs(t - top) < LABEL_H + 2);
+      });
+      const spot = free.find(isWhole(x, y)) ?? free[0] ?? (isChosen(pin) ? LABEL_SPOTS[0] : null);
+      pin.classList.toggle("bare", !spot);
+      if (!spot) continue;
+      taken.push([x + spot[0], y + spot[1]]);
+      pin.querySelector(".tag")?.setAttribute("transform", `translate(${spot[0]} ${spot[1]})`);
     }
   }
 
@@ -67,8 +88,14 @@ export function createMap(svg, middle, { onPin, onMove, widthM = 1_400 } = {}) {
     return area.type === "MultiPolygon" ? area.coordinates.flat() : area.coordinates;
   }
 
-  function setStreets(lines) {
-    streets.replaceChildren(make("path", { d: pathOf(lines) }));
+  /** Casings below, then the least streets first, so that crossings look like crossings. */
+  function setStreets(byRank) {
+    const drawn = Object.entries(byRank).filter(([, lines]) => lines.length > 0);
+    streets.replaceChildren(
+      ...["casing", "road"].flatMap((part) =>
+        drawn.map(([rank, lines]) => make("path", { d: pathOf(lines), class: `${part} ${rank}` })),
+      ),
+    );
   }
 
   function setAreas(found) {
@@ -91,11 +118,13 @@ export function createMap(svg, middle, { onPin, onMove, widthM = 1_400 } = {}) {
         pin.classList.toggle("chosen", one.id === chosen);
         pin.append(make("title", {}, one.name), make("circle", { r: 9, class: "spot" }));
         if (one.price || one.walk) {
-          pin.append(
-            make("rect", { x: -38, y: -52, width: 76, height: 38, rx: 9, class: "label" }),
-            make("text", { y: -36, class: "price" }, one.price ?? "–"),
-            make("text", { y: -21, class: "walk" }, one.walk ?? ""),
+          const tag = make("g", { class: "tag" });
+          tag.append(
+            make("rect", { width: LABEL_W, height: LABEL_H, rx: 9, class: "label" }),
+            make("text", { x: LABEL_W / 2, y: 16, class: "price" }, one.price ?? "–"),
+            make("text", { x: LABEL_W / 2, y: 31, class: "walk" }, one.walk ?? ""),
           );
+          pin.append(tag);
         }
         return pin;
       }),
@@ -115,8 +144,6 @@ export function createMap(svg, middle, { onPin, onMove, widthM = 1_400 } = {}) {
 
   function choose(id) {
     for (const pin of pins.children) pin.classList.toggle("chosen", pin.dataset.id === id);
-    const pin = pins.querySelector(".chosen");
-    if (pin) pins.append(pin);
     paint();
   }
 
@@ -189,6 +216,22 @@ export function createMap(svg, middle, { onPin, onMove, widthM = 1_400 } = {}) {
     },
     { passive: false },
   );
+  svg.addEventListener("keydown", (event) => {
+    const arrow = ARROWS[event.key];
+    if (arrow) {
+      view.x += arrow[0] * STEP * view.width;
+      view.y += arrow[1] * STEP * view.width;
+      paint();
+      onMove?.();
+    } else if (event.key === "+" || event.key === "=") {
+      zoom(1 / ZOOM);
+    } else if (event.key === "-") {
+      zoom(ZOOM);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
   new ResizeObserver(paint).observe(svg);
   paint();
 
@@ -218,5 +261,13 @@ export async function addStreets(map, url, credit) {
   if (!answer?.ok) return;
   const told = await answer.json();
   map.setStreets(told.lines);
-  credit.textContent = told.credit;
+  if (told.credit_url) {
+    const link = document.createElement("a");
+    link.href = told.credit_url;
+    link.rel = "external noreferrer";
+    link.textContent = told.credit;
+    credit.replaceChildren(link);
+  } else {
+    credit.textContent = told.credit;
+  }
 }

@@ -1,5 +1,6 @@
 /** A rental's page: looks again and again how it stands, ticks the clock, returns the vehicle. */
 
+import { part, poll } from "./poll.js";
 import { ask, freshKey, say, show, troubleOf, words } from "./forms.js";
 
 const page = document.getElementById("rental");
@@ -8,12 +9,14 @@ const returning = document.getElementById("return");
 const trouble = document.getElementById("end-trouble");
 const fee = document.getElementById("fee");
 const photo = document.getElementById("photo");
+const lost = document.getElementById("lost");
 const api = `/api/v1/rentals/${page.dataset.id}`;
 const MOST_BYTES = 8 * 1024 * 1024;
 
 let painted = performance.now();
-let timer = 0;
+let heard = new Date();
 let decided = false;
+let asked = false; // a person wants one more photo, after the ride
 
 const now = () => document.getElementById("now");
 
@@ -31,16 +34,10 @@ function tick() {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function later() {
-  clearTimeout(timer);
-  const pause = Number(now().dataset.poll);
-  if (pause > 0) timer = setTimeout(refresh, pause);
-}
-
 function adopt() {
   painted = performance.now();
   const { state: stands } = now().dataset;
-  const toReturn = ["riding", "paused", "ending", "locked"].includes(stands) && !decided;
+  const toReturn = asked || (["riding", "paused", "ending", "locked"].includes(stands) && !decided);
   if (returning.hidden === toReturn) returning.hidden = !toReturn;
   for (const part of returning.querySelectorAll("[data-while]")) {
     const wanted = part.dataset.while.split(" ").includes(stands);
@@ -50,19 +47,21 @@ function adopt() {
 
 /** After the end was asked for: whether a photo is still wanted, or somebody has to look. */
 async function lookAtReturn() {
-  if (!["ending", "locked"].includes(now().dataset.state)) return;
+  if (!["ending", "locked", "ended"].includes(now().dataset.state)) return;
   const { ok, told } = await ask("GET", `${api}/return`);
   if (ok) tellReturn(told);
 }
 
 function tellReturn(told) {
   const answer = document.getElementById("photo-answer");
-  decided = ["accepted", "pending"].includes(told.state);
+  decided = ["accepted", "pending", "rejected"].includes(told.state);
+  asked = decided && told.needs.includes("photo");
   let text = null;
-  if (told.state === "pending") text = say("return_pending");
+  if (told.state === "pending") text = asked ? say("photo_asked", told) : say("return_pending");
+  if (told.state === "rejected") text = say("return_rejected", told);
   if (told.state === "photo_needed") text = faultsOf(told.reasons) || say("needs_photo");
   if (text !== null && answer.textContent !== text) answer.textContent = text;
-  if (told.state === "pending") show(document.getElementById("pending"), text);
+  if (decided) show(document.getElementById("pending"), text ?? "");
   adopt();
 }
 
@@ -88,16 +87,27 @@ function put(text) {
   if (focused) state.querySelector("button, a")?.focus();
 }
 
-async function refresh() {
-  const answer = await fetch(`/ride/rentals/${page.dataset.id}/state`, {
-    headers: { "HX-Request": "true" },
-  }).catch(() => null);
-  if (answer?.ok) {
-    put(await answer.text());
-    adopt();
-    await lookAtReturn();
+/** Say that nobody has heard of the ride since when; the clock ticks on, the price is as it was. */
+function lose() {
+  const at = heard.toLocaleTimeString(document.documentElement.lang);
+  const text = say("lost_net", { at });
+  if (lost.textContent !== text) show(lost, text);
+  page.classList.add("stale");
+}
+
+async function look() {
+  const text = await part(`/ride/rentals/${page.dataset.id}/state`);
+  if (text === null) {
+    lose();
+    return false;
   }
-  later();
+  heard = new Date();
+  show(lost, "");
+  page.classList.remove("stale");
+  put(text);
+  adopt();
+  await lookAtReturn();
+  return true;
 }
 
 /** Where the phone is, null when it does not say; the vehicle's own position goes before it. */
@@ -119,6 +129,14 @@ function money(amount) {
     currency: amount.currency,
   });
   return format.format(amount.amount_minor / 10 ** format.resolvedOptions().maximumFractionDigits);
+}
+
+/** Where a place is kept for whoever came to a full bay; nothing where none is. */
+function keptWords(told) {
+  const kept = told.alternatives?.find((bay) => bay.id === told.kept_bay_id);
+  if (!kept) return "";
+  const { name: bay, distance_m } = kept;
+  return say("bay_full_kept", { bay, distance_m, minutes: Math.floor(told.grace_s / 60) });
 }
 
 function bayWords(bay) {
@@ -168,6 +186,10 @@ photo.addEventListener("change", async () => {
   refresh();
 });
 
+const refresh = poll(look, () => Number(now().dataset.poll));
+state.addEventListener("answered", refresh);
+window.addEventListener("offline", lose);
+
 let key = freshKey();
 async function end(more = {}) {
   show(trouble, "");
@@ -183,8 +205,7 @@ async function end(more = {}) {
   } else if ((told.type ?? "").endsWith("/move-or-accept")) {
     offer(told);
   } else {
-    const other = bayWords(told.alternatives?.[0]);
-    show(trouble, [troubleOf(told), other].filter(Boolean).join(" "));
+    show(trouble, keptWords(told) || [troubleOf(told), bayWords(told.alternatives?.[0])].filter(Boolean).join(" "));
   }
 }
 
@@ -203,8 +224,8 @@ document.getElementById("move").addEventListener("click", () => {
   fee.hidden = true;
   document.getElementById("end").focus();
 });
-state.addEventListener("answered", refresh);
 
 setInterval(tick, 250);
 adopt();
-later();
+// A person may have decided since, or ask for one more photo.
+if (now().dataset.state === "ended") lookAtReturn();
