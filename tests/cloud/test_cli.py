@@ -150,6 +150,14 @@ def test_a_time_that_is_none_is_a_usage_error(capsys: Captured) -> None:
     assert "2026-07-01T12:00:00Z" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "many", "9" * 20])
+def test_a_number_of_rows_that_is_none_is_a_usage_error(capsys: Captured, number: str) -> None:
+    for words in (["audit", "list"], ["events", "held"]):
+        with pytest.raises(SystemExit, match="2"):
+            main([*words, f"--limit={number}"])
+        assert f"'{number}' is no number of rows; write 1 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command",
     [[], ["serve"], ["devices"], ["devices", "add"], ["telemetry", "export"], ["doctor"]],

@@ -21,7 +21,8 @@ def table(head: Sequence[str], rows: Sequence[Row]) -> str:
 def write(name: str, title: str, found: Mapping[str, Any], *text: str) -> str:
     """Write `name`.json and `name`.md with date and machine; return what the latter says."""
     about = machine.describe()
-    page = f"# {title}\n\n{machine.sentence(about)}. Made by `make {name}`.\n"
+    target = name.partition("-")[0]
+    page = f"# {title}\n\n{machine.sentence(about)}. Made by `make {target}`.\n"
     page += "".join(f"\n{part}\n" for part in text)
     FOLDER.mkdir(parents=True, exist_ok=True)
     content = json.dumps({**about, **found}, indent=1, ensure_ascii=False)
