@@ -424,8 +424,7 @@ def all_subscribers(settings: CloudSettings, clock: Clock) -> tuple[Subscriber, 
     post = Post(
         mail_by(settings.mail, settings.mail_from, settings.data_dir / "outbox", clock),
         VerificationTokens(token_key(settings)),
-        settings.public_url
-        or f"http://{settings.http_host}:{settings.http_port or DEFAULT_HTTP_PORT}",
+        _public_url(settings),
         clock,
     )
     parts = working_parts(settings, clock)
@@ -439,7 +438,15 @@ def all_subscribers(settings: CloudSettings, clock: Clock) -> tuple[Subscriber, 
 
 def working_parts(settings: CloudSettings, clock: Clock) -> ReturnParts:
     """Return what returns work with, and in it what booking does."""
-    return return_parts(real_parts(clock, _limits(settings)), settings.data_dir / "photos")
+    parts = real_parts(clock, _limits(settings), _public_url(settings))
+    return return_parts(parts, settings.data_dir / "photos")
+
+
+def _public_url(settings: CloudSettings) -> str:
+    return (
+        settings.public_url
+        or f"http://{settings.http_host}:{settings.http_port or DEFAULT_HTTP_PORT}"
+    )
 
 
 def _limits(settings: CloudSettings) -> Limits:

@@ -30,6 +30,7 @@ _MEAN_MS: Final = 0.8 * CRUISE_KMH / 3.6
 _FASTER_OTHERS: Final = 5
 _MOVES: Final = 2
 _RETAKES: Final = 2
+_STANDS_WITHIN_S: Final = 30
 _CARDS: Final[Mapping[bool, str]] = {False: "tok_ok", True: "tok_declined"}
 
 
@@ -133,7 +134,8 @@ class Ride:
             free = [one for one in free if one["id"] == plan.vehicle_id]
         if not free:
             raise RideError(
-                f"{plan.vehicle_id or 'no vehicle'} is to be had, free and with a price, within"
+                f"{f'{plan.vehicle_id} is not' if plan.vehicle_id else 'no vehicle is'}"
+                " to be had, free and with a price, within"
                 f" {_NEAR_M / 1000:.0f} km of {middle[1]:.4f},{middle[0]:.4f}; wait a little, or"
                 " look with GET /api/v1/vehicles?near=LAT,LON"
             )
@@ -243,7 +245,7 @@ class Ride:
                     told = sent["ending"]
                 else:
                     where = here[1], here[0]
-                    told = await self.customer.end(rental_id, *where, accept_fee=accepts)
+                    told = await self._ask_to_end(rental_id, *where, accept_fee=accepts)
             except RefusedError as refused:
                 if refused.kind == "/problems/bay-full":
                     here = await self._move_on(vehicle_id, here, refused)
@@ -257,6 +259,19 @@ class Ride:
                     return told
                 self.say(f"another photo is wanted: {', '.join(told['reasons'])}")
         raise RideError(f"rental {rental_id} could not be ended here; look at the cloud's log")
+
+    async def _ask_to_end(
+        self, rental_id: str, lat: float, lon: float, *, accept_fee: bool
+    ) -> dict[str, Any]:
+        """End once the cloud has heard that the vehicle stands, a few seconds after it does."""
+        for _ in range(_STANDS_WITHIN_S):
+            try:
+                return await self.customer.end(rental_id, lat, lon, accept_fee=accept_fee)
+            except RefusedError as refused:
+                if refused.kind != "/problems/vehicle-moving":
+                    raise
+            await asyncio.sleep(1)
+        raise RideError(f"rental {rental_id} cannot end: its vehicle says that it still moves")
 
     async def _move_on(self, vehicle_id: str, here: Spot, refused: RefusedError) -> Spot:
         others = refused.problem.get("alternatives") or []
@@ -296,6 +311,8 @@ def _place_of(rental: Mapping[str, Any]) -> Spot:
 def _price(price: Mapping[str, Any] | None) -> str:
     if price is None:
         return "without a price"
+    if not price.get("is_flat", True):
+        return f"about {_money(price['for_10_min'])} for 10 minutes"
     return f"{_money(price['unlock'])} and {_money(price['per_minute'])} a minute"
 
 

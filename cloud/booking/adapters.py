@@ -56,11 +56,12 @@ class DeviceVehicles:
 class LedgerPayments:
     """Holds and captures through payments' rows; receipts are in the rider's zone and language.
 
-    `time_zone` is that of riders whom identity does not know.
+    `time_zone` is that of riders whom identity does not know, `public_url` where our pages are.
     """
 
-    def __init__(self, time_zone: str = "Europe/Berlin") -> None:
+    def __init__(self, time_zone: str = "Europe/Berlin", public_url: str = "") -> None:
         self._time_zone = time_zone
+        self._public_url = public_url.rstrip("/")
 
     def quote(self, db: Db, scope: Scope, vehicle_type: str, at: datetime) -> Quote | None:
         """Freeze the plan of a type; None without one."""
@@ -68,16 +69,17 @@ class LedgerPayments:
             plan = payments.plan_for(db, scope, vehicle_type, at)
         except payments.PlanUnknownError:
             return None
-        opening = payments.ride_amount(plan, 0)
-        first_minute = payments.ride_amount(plan, 1)
+        told = payments.preview(plan)
         return Quote(
             plan=plan.named(),
-            unlock=opening,
-            per_minute=first_minute - opening,
-            pause_per_minute=Money(plan.pause_per_min_minor, plan.currency),
+            unlock=told.unlock,
+            per_minute=told.per_minute,
+            pause_per_minute=told.pause_per_minute,
             # What costs something is held for: a plan that names no sum holds its first minute.
-            hold=plan.hold if plan.hold_amount_minor else first_minute,
+            hold=plan.hold if plan.hold_amount_minor else told.first_minute,
             frozen=payments.snapshot(plan, at).as_json(),
+            for_10_min=told.for_10_min,
+            is_flat=told.is_flat,
         )
 
     def price(self, quote: Quote, used: RideTimes) -> Money:
@@ -129,7 +131,7 @@ class LedgerPayments:
         """Issue the invoice and ask for its money, once."""
         price, facts = PriceSnapshot.from_json(bill.quote.frozen), bill.facts
         rider = identity.customer(db, scope, facts.customer_id)
-        charged = tuple(_fee_line(price.plan, fee) for fee in bill.fees)
+        charged = tuple(_fee_line(price.plan, self._linked(fee, bill)) for fee in bill.fees)
         payments.capture_once(
             db,
             scope,
@@ -150,10 +152,15 @@ class LedgerPayments:
             at=at,
         )
 
+    def _linked(self, fee: Fee, bill: Bill) -> Fee:
+        """Return a fee that leads to the page of its rental where it leads nowhere yet."""
+        link = fee.link or f"{self._public_url}/ride/rentals/{bill.rental_id}"
+        return replace(fee, link=link)
 
-def real_parts(clock: Clock, limits: Limits | None = None) -> Parts:
-    """Return what a process books with."""
-    return Parts(LedgerPayments(), DeviceVehicles(limits), clock=clock)
+
+def real_parts(clock: Clock, limits: Limits | None = None, public_url: str = "") -> Parts:
+    """Return what a process books with; the links of its invoices lead to `public_url`."""
+    return Parts(LedgerPayments(public_url=public_url), DeviceVehicles(limits), clock=clock)
 
 
 def _fee_line(plan: Plan, fee: Fee) -> Line:

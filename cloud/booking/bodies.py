@@ -1,5 +1,6 @@
 """Holds, rentals and what search found, as the API shows them."""
 
+from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from cloud.booking import model
 from cloud.booking.finding import Found
 from cloud.booking.holds import Hold
-from cloud.booking.model import Entry, RideTimes, State
+from cloud.booking.model import Entry, EntryKind, RideTimes, State
 from cloud.booking.ports import Quote
 from cloud.booking.store.rentals import Rental
 from cloud.kit.http import Moment, Number
@@ -24,8 +25,18 @@ class MoneyBody(BaseModel):
     currency: str
 
 
+class FeeBody(MoneyBody):
+    """Something to pay beside the ride, and why."""
+
+    reason: str
+
+
 class PriceBody(BaseModel):
-    """What riding costs, tax as the plan says; `hold` is kept on the card meanwhile."""
+    """What riding costs, with tax; `hold` is kept on the card meanwhile.
+
+    `for_10_min` is a ride of ten minutes with its unlock, by the plan's own arithmetic. Only where
+    `is_flat`, `per_minute` is the price of every minute; else it is what the first one adds.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -34,6 +45,8 @@ class PriceBody(BaseModel):
     per_minute: MoneyBody
     pause_per_minute: MoneyBody
     hold: MoneyBody
+    for_10_min: MoneyBody
+    is_flat: bool
 
 
 class PlaceBody(BaseModel):
@@ -85,7 +98,7 @@ class EntryBody(BaseModel):
 class RefusalBody(BaseModel):
     """What a vehicle did not do when it was asked last; `why` is its reason, empty for silence."""
 
-    what: Literal["pause", "resume"]
+    what: Literal["pause", "resume", "end"]
     at: Moment
     why: str
 
@@ -115,7 +128,9 @@ class RentalBody(BaseModel):
 
     Attributes:
         is_unpaid: the card allows no more than is held: warn, it is not resumed after a pause.
-        refusal: the vehicle's no to a pause or to riding on, while it is the last word on that.
+        refusal: the vehicle's no to a pause, to riding on or to the end, while it is the last word.
+        total: with tax and `fees`, as the invoice has it.
+        fees: what is charged beside the ride, as its rider agreed.
     """
 
     id: UUID
@@ -132,6 +147,7 @@ class RentalBody(BaseModel):
     price: PriceBody
     used: UsedBody
     total: MoneyBody
+    fees: list[FeeBody]
     refusal: RefusalBody | None
     timeline: list[EntryBody]
 
@@ -172,16 +188,23 @@ def rental_body(
         price=price_body(quote),
         used=UsedBody.model_validate(used),
         total=MoneyBody.model_validate(total),
+        fees=[FeeBody.model_validate(fee) for fee in rental.fees],
         refusal=_refusal_body(model.refusal(timeline)),
         timeline=[EntryBody.model_validate(entry) for entry in timeline],
     )
 
 
+_REFUSED: Mapping[EntryKind, Literal["pause", "resume", "end"]] = {
+    "pause_failed": "pause",
+    "resume_failed": "resume",
+    "end_failed": "end",
+}
+
+
 def _refusal_body(entry: Entry | None) -> RefusalBody | None:
     if entry is None:
         return None
-    what: Literal["pause", "resume"] = "pause" if entry.kind == "pause_failed" else "resume"
-    return RefusalBody(what=what, at=entry.at, why=entry.detail)
+    return RefusalBody(what=_REFUSED[entry.kind], at=entry.at, why=entry.detail)
 
 
 def found_body(found: Found) -> FoundBody:

@@ -34,6 +34,7 @@ Step = Literal[
     "end_asked",
     "accept",
     "call_off",
+    "rides_on",
 ]
 
 STATES: tuple[State, ...] = get_args(State)
@@ -61,6 +62,9 @@ RULES: Mapping[tuple[State, Step], State] = {
     **{(state, "end_asked"): "ending" for state in _UNDER_WAY},
     ("ending", "lock_done"): "locked",
     ("ending", "accept"): "accepted",
+    # The lock was refused because the vehicle moves: nobody ended anything.
+    ("ending", "rides_on"): "riding",
+    ("accepted", "rides_on"): "riding",
     ("locked", "accept"): "ended",
     ("accepted", "lock_done"): "ended",
 }
@@ -124,6 +128,7 @@ EntryKind = Literal[
     "outage_began",
     "outage_ended",
     "end_requested",
+    "end_failed",
     "lock_failed",
     "locked",
     "accepted",
@@ -157,15 +162,29 @@ class Entry:
 
 
 _PAUSING: frozenset[EntryKind] = frozenset(
-    {"pause_asked", "paused", "pause_failed", "resume_asked", "resumed", "resume_failed"}
+    {
+        *("pause_asked", "paused", "pause_failed", "resume_asked", "resumed", "resume_failed"),
+        *("end_requested", "end_failed"),
+    }
 )
-_REFUSALS: frozenset[EntryKind] = frozenset({"pause_failed", "resume_failed"})
+_REFUSALS: frozenset[EntryKind] = frozenset({"pause_failed", "resume_failed", "end_failed"})
 
 
 def refusal(timeline: Sequence[Entry]) -> Entry | None:
-    """Return the vehicle's no to a pause or to riding on, while it is the last word on that."""
+    """Return the vehicle's no to a pause, to riding on or to the end, while it is the last word."""
     last = next((one for one in reversed(timeline) if one.kind in _PAUSING), None)
     return last if last is not None and last.kind in _REFUSALS else None
+
+
+def end_of(timeline: Iterable[Entry]) -> Entry | None:
+    """Return the first request to end that did not fail: a vehicle that moved on voids it."""
+    end = None
+    for entry in timeline:
+        if entry.kind == "end_requested":
+            end = end or entry
+        elif entry.kind == "end_failed":
+            end = None
+    return end
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +213,7 @@ def times(timeline: Sequence[Entry], now: datetime | None = None) -> RideTimes:
     A timeline without an unlock comes to nothing. Entries may come in any order.
     """
     start = next((entry for entry in timeline if entry.kind == "unlocked"), None)
-    end = next((entry for entry in timeline if entry.kind == "end_requested"), None)
+    end = end_of(timeline)
     if start is None or (end is None and now is None):
         return RideTimes(0, 0, 0, called_off=False, basis="wall")
     stop = end or Entry("end_requested", max(now or start.at, start.at))
@@ -202,7 +221,7 @@ def times(timeline: Sequence[Entry], now: datetime | None = None) -> RideTimes:
     inside = [start, *_between(timeline, start, stop), stop]
     marks, basis = _marks(inside)
     ride_s = max(0.0, marks[-1])
-    paused = list(_spans(inside, marks, {"paused"}, {"resumed"}))
+    paused = list(_spans(inside, marks, {"paused"}, {"resumed", "end_failed"}))
     out = list(_spans(inside, marks, {"outage_began"}, {"outage_ended"}))
     return RideTimes(
         ride_s=ride_s,
@@ -238,7 +257,7 @@ def _is_called_off(start: Entry, end: Entry, ride_s: float) -> bool:
 
 def _between(timeline: Iterable[Entry], start: Entry, stop: Entry) -> list[Entry]:
     """Return what happened in [start, stop), in order: by monotonic clock within one boot."""
-    edges = {"paused", "resumed", "rebooted", "outage_began", "outage_ended"}
+    edges = {"paused", "resumed", "end_failed", "rebooted", "outage_began", "outage_ended"}
     found = [e for e in timeline if e.kind in edges and start.at <= e.at <= stop.at]
     return sorted(found, key=lambda entry: entry.at)
 

@@ -27,11 +27,13 @@ class Quote:
 
     Attributes:
         plan: name of the plan.
-        unlock: charged once.
-        per_minute: of the first minutes.
+        unlock: charged once; this and the others with tax, as the customer pays them.
+        per_minute: what the first minute adds; of every minute when `is_flat`.
         pause_per_minute: of a pause.
         hold: what is held on the card at unlock.
         frozen: the payments snapshot; what is metered by.
+        for_10_min: a ride of ten minutes, unlock included, kilometres not.
+        is_flat: n minutes are `unlock` and n times `per_minute`, exactly.
     """
 
     plan: str
@@ -40,6 +42,8 @@ class Quote:
     pause_per_minute: Money
     hold: Money
     frozen: Mapping[str, Any]
+    for_10_min: Money
+    is_flat: bool
 
     def as_json(self) -> dict[str, Any]:
         """Return what a hold keeps."""
@@ -51,6 +55,8 @@ class Quote:
             "pause_per_minute_minor": self.pause_per_minute.amount_minor,
             "hold_minor": self.hold.amount_minor,
             "frozen": dict(self.frozen),
+            "for_10_min_minor": self.for_10_min.amount_minor,
+            "is_flat": self.is_flat,
         }
 
     @classmethod
@@ -60,6 +66,8 @@ class Quote:
         def money(name: str) -> Money:
             return Money(kept[f"{name}_minor"], kept["currency"])
 
+        # What was kept before there was `for_10_min` knew flat plans only.
+        flat = kept["unlock_minor"] + 10 * kept["per_minute_minor"]
         return cls(
             plan=kept["plan"],
             unlock=money("unlock"),
@@ -67,6 +75,8 @@ class Quote:
             pause_per_minute=money("pause_per_minute"),
             hold=money("hold"),
             frozen=kept["frozen"],
+            for_10_min=Money(kept.get("for_10_min_minor", flat), kept["currency"]),
+            is_flat=kept.get("is_flat", True),
         )
 
 
@@ -194,7 +204,8 @@ class Policy:
         unlock_within: likewise an unlock; longer than a command is good for.
         charge_within: an accepted return waits so long for the lock's time before it is charged.
         lock_again_after: a lock that failed is asked for again after this.
-        lock_attempts: so often.
+        lock_attempts: so often, then staff are told.
+        lock_slowly_after: likewise, from then on, for the lock that ends a rental.
     """
 
     hold_minutes: int = HOLD_MINUTES
@@ -208,6 +219,7 @@ class Policy:
     charge_within: timedelta = timedelta(seconds=15)
     lock_again_after: timedelta = timedelta(seconds=10)
     lock_attempts: int = 12
+    lock_slowly_after: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

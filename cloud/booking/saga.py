@@ -9,11 +9,19 @@ from cloud.booking.model import EdgeTime, Entry, EntryKind, Step
 from cloud.booking.ports import NotAskedError, Parts
 from cloud.booking.store import rentals, search
 from cloud.booking.store.rentals import Asked, Rental
-from cloud.events.booking import RentalPaused, RentalResumed, RentalStarted, RentalUnlocking
+from cloud.events.booking import (
+    RentalEndFailed,
+    RentalPaused,
+    RentalResumed,
+    RentalStarted,
+    RentalUnlocking,
+)
 from cloud.kit.db import Db
 from cloud.kit.events import publish
 
 _LOCKS = frozenset({"pause", "end"})
+_MOVING = "moving"
+"""Why an edge refuses a lock while its vehicle moves."""
 _NOTED: dict[tuple[str, Step], EntryKind] = {
     ("unlock", "unlock_done"): "unlocked",
     ("resume", "unlock_done"): "resumed",
@@ -160,6 +168,8 @@ def _after_lock(
     if asked.purpose == "pause":
         _advance(db, rental, step, "pause", ended, now, reason)
     elif step == "lock_failed":
+        if reason == _MOVING and _rides_on(db, rental, ended, now):
+            return
         if rental.state in ("ending", "accepted"):
             rentals.note(db, rental, [Entry("lock_failed", ended.at, detail=reason)], now)
             securing.not_locked(db, parts, rental, asked, now)
@@ -168,6 +178,36 @@ def _after_lock(
         if moved is not None and moved.state == "ended":
             charged = service.charge(db, parts, replace(moved, deadline=rental.deadline), now)
             service.finish(db, charged, now)
+
+
+def _rides_on(db: Db, rental: Rental, edge: EdgeTime, now: datetime) -> bool:
+    """Void the end of a rental whose vehicle moves; False where it stays ended all the same.
+
+    That is one that is charged, or given back; one that was ended because it took too long; one
+    whose rider has another by now.
+    """
+    state = model.after(rental.state, "rides_on")
+    is_settled = rental.state == "accepted" and rental.deadline is None
+    is_capped = any(entry.kind == "capped" for entry in rentals.timeline(db, rental.id))
+    if state is None or is_settled or is_capped:
+        return False
+    again = replace(
+        rental,
+        state=state,
+        command_id=None,
+        deadline=None,
+        end_requested_at=None,
+        called_off=False,
+        fees=(),
+    )
+    try:
+        rentals.put_back(db, again)
+    except rentals.OneAtATimeError:
+        return False
+    failed = Entry("end_failed", edge.at, edge.boot, edge.mono_s, detail=_MOVING)
+    rentals.note(db, rental, [failed], now)
+    publish(db, RentalEndFailed(**service.about(again), reason=_MOVING, at=edge.at), at=now)
+    return True
 
 
 def _after_unlock(

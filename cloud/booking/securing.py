@@ -84,14 +84,21 @@ def secured(db: Db, rental: Rental, at: datetime) -> None:
 
 
 def not_locked(db: Db, parts: Parts, rental: Rental, asked: Asked, at: datetime) -> None:
-    """Ask again after a while; after the last attempt tell staff, once."""
+    """Ask again after a while; after `policy.lock_attempts` tell staff, once.
+
+    The lock that ends a rental is asked for ever after, less often: until it answers that it is
+    locked, or staff close the rental.
+    """
     if asked.purpose == "secure":
         release_expired(db, rental.vehicle_id, at)
         if calendar.live(db, rental.vehicle_id, at) is None:
             block_open(db, rental.scope, rental.vehicle_id, rental.id, at)
-    if asked.attempt < parts.policy.lock_attempts:
-        due_at = at + parts.policy.lock_again_after
-        set_timer(db, rental.scope, asked.id, "lock_again", at, due_at)
+    wait = parts.policy.lock_again_after
+    if asked.attempt >= parts.policy.lock_attempts:
+        wait = parts.policy.lock_slowly_after
+    if asked.attempt < parts.policy.lock_attempts or asked.purpose == "end":
+        set_timer(db, rental.scope, asked.id, "lock_again", at, at + wait)
+    if asked.attempt != parts.policy.lock_attempts:
         return
     told = VehicleLeftOpen(
         tenant=rental.tenant,

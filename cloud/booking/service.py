@@ -335,6 +335,7 @@ def _bill(db: Db, rental: Rental) -> Bill:
     assert rental.started_at is not None
     assert rental.end_requested_at is not None
     vehicle = search.find(db, rental.scope, rental.vehicle_id)
+    end = model.end_of(entries)
     facts = Facts(
         customer_id=rental.customer_id,
         vehicle_name=rental.vehicle_id if vehicle is None else vehicle.name,
@@ -342,7 +343,7 @@ def _bill(db: Db, rental: Rental) -> Bill:
         started_at=rental.started_at,
         ended_at=rental.end_requested_at,
         start=_place_of(entries, "unlocked"),
-        end=_place_of(entries, "end_requested"),
+        end=None if end is None else end.place,
     )
     # Whether it counts was decided when its rider ended it.
     used = replace(model.times(entries), called_off=False)

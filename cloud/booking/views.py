@@ -1,12 +1,13 @@
 """Reading a rental: where it stands, what happened, what it comes to so far."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from cloud.booking import model
 from cloud.booking.model import Entry, RideTimes
-from cloud.booking.ports import Parts, Quote
+from cloud.booking.ports import Fee, Parts, Quote
 from cloud.booking.store import rentals
 from cloud.booking.store.rentals import Rental
 from cloud.kit.db import Db
@@ -15,7 +16,7 @@ from cloud.kit.money import Money
 
 @dataclass(frozen=True, slots=True)
 class RentalView:
-    """A rental with its timeline, what it has used and what that costs with tax."""
+    """A rental with its timeline, what it has used and what that costs with tax and `fees`."""
 
     rental: Rental
     quote: Quote
@@ -24,8 +25,13 @@ class RentalView:
     total: Money
 
     @property
+    def fees(self) -> Sequence[Fee]:
+        """What is charged beside the ride, as agreed; it is in `total`."""
+        return [Fee.from_json(kept) for kept in self.rental.fees]
+
+    @property
     def refusal(self) -> Entry | None:
-        """The vehicle's no to a pause or to riding on, while it is the last word on that."""
+        """The vehicle's no to a pause, to riding on or to the end, while it is the last word."""
         return model.refusal(self.timeline)
 
 
@@ -41,5 +47,9 @@ def view(db: Db, parts: Parts, found: Rental, now: datetime) -> RentalView:
     timeline = rentals.timeline(db, found.id)
     used = model.times(timeline, now)
     is_free = found.started_at is None or found.called_off
-    total = Money(0, quote.hold.currency) if is_free else parts.payments.price(quote, used)
+    total = Money(0, quote.hold.currency)
+    if not is_free:
+        # As the invoice has it: what the rider agreed to pay beside the ride is a part of it.
+        fees = (Fee.from_json(kept).amount for kept in found.fees)
+        total = sum(fees, parts.payments.price(quote, used))
     return RentalView(found, quote, timeline, used, total)

@@ -109,6 +109,26 @@ class RentalEndRequested(Event, frozen=True):
     at: AwareDatetime
 
 
+class RentalEndFailed(Event, frozen=True):
+    """The vehicle moved when it was to lock for the end: the ride goes on, its return is void.
+
+    Attributes:
+        rental_id: names the rental.
+        vehicle_id: the vehicle.
+        customer_id: who rides.
+        reason: moving.
+        at: when the vehicle said so.
+    """
+
+    TYPE: ClassVar[str] = "booking.rental_end_failed.v1"
+
+    rental_id: UUID
+    vehicle_id: str
+    customer_id: str
+    reason: str
+    at: AwareDatetime
+
+
 class RentalEnded(Event, frozen=True):
     """The return is accepted, the vehicle is locked and free again.
 
@@ -163,7 +183,7 @@ class VehicleLeftOpen(Event, frozen=True):
         vehicle_id: the vehicle; its calendar stays taken until staff free it.
         rental_id: the rental it was last in.
         attempts: how often it was asked.
-        at: when we stopped asking.
+        at: when; the lock that ends a rental is asked for ever after, less often.
     """
 
     TYPE: ClassVar[str] = "booking.vehicle_left_open.v1"

@@ -14,7 +14,7 @@ from cloud.kit.auth import principal_of
 from cloud.kit.db import Pool
 from cloud.kit.ids import new_id
 from cloud.kit.principal import Principal
-from cloud.pages.render import page
+from cloud.pages.render import HEADERS, page, templates
 from cloud.pages.ride_words import LANGUAGES, Words, accepted, chosen
 
 LANGUAGE_COOKIE = "mc_lang"
@@ -65,6 +65,30 @@ def customer_page(
         )
     answer.headers["Content-Language"] = context["t"].language
     return answer
+
+
+def plain_page(
+    request: Request,
+    title: str,
+    text: str,
+    status_code: int,
+    **values: Any,  # noqa: ANN401 - as `t` takes
+) -> HTMLResponse:
+    """Return a page that says one thing, by keys of the words, and leads back.
+
+    It asks the database nothing, and so has no navigation and comes when nothing else does.
+    """
+    t = words_of(request)
+    shown = templates.get_template("plain.html").render(
+        t=t,
+        title=t(title),
+        text=t(text, **values),
+        who=None,
+        csrf="",
+        section="",
+        languages=[(name, _language_address(request, name)) for name in LANGUAGES],
+    )
+    return HTMLResponse(shown, status_code, {**HEADERS, "Content-Language": t.language})
 
 
 def customer_of(who: Principal) -> booking.Customer:

@@ -30,6 +30,10 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
         "That is not possible now. The page shows how the ride stands.",
         "Das geht gerade nicht. Die Seite zeigt, wie die Fahrt steht.",
     ),
+    "vehicle-moving": (
+        "Stop first, then end the ride.",
+        "Bitte erst anhalten, dann die Fahrt beenden.",
+    ),
     "bay-full": (
         "This bay is full. Ride to another one.",
         "Diese Fläche ist voll. Fahren Sie zu einer anderen.",

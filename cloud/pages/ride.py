@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -128,10 +129,14 @@ def rentals_page(request: Request, who: Rider) -> HTMLResponse:
     parts, now = request.app.state.booking, now_of(request)
     with pool_of(request).connection() as db:
         found = booking.newest_of(db, who.realm, str(who.account_id), _MOST_RENTALS)
+        rider = identity.customer(db, who.realm, str(who.account_id))
         shown = [view for one in found if (view := booking.rental(db, parts, one.id, now))]
         ids = {one.vehicle_id for one in found}
         names = {one: _name(db, request, who, one) for one in ids}
-    return customer_page(request, "rides.html", section="rides", rentals=shown, names=names)
+    zone = ZoneInfo("UTC" if rider is None else rider.time_zone)
+    return customer_page(
+        request, "rides.html", section="rides", rentals=shown, names=names, zone=zone
+    )
 
 
 @router.get("/rentals/{rental_id}")
@@ -177,8 +182,8 @@ def card_page(request: Request, who: Rider) -> HTMLResponse:
 
 def receipt_context(request: Request, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the receipt's template needs beside `t`."""
-    words = payments.RECEIPT_WORDS
-    return {"r": found, "told": words[words_of(request).language]}
+    say = payments.ReceiptText(words_of(request).language)
+    return {"r": found, "say": say, "told": say.words}
 
 
 def _rental(request: Request, rental_id: UUID, who: Principal, template: str) -> HTMLResponse:

@@ -81,9 +81,7 @@ def pins(found: Iterable[Found], t: Words) -> list[dict[str, Any]]:
             "name": one.vehicle.name,
             "lat": one.vehicle.place.lat,
             "lon": one.vehicle.place.lon,
-            "price": None
-            if one.quote is None
-            else t("per_min_short", price=t.money(one.quote.per_minute)),
+            "price": None if one.quote is None else t.price_short(one.quote),
             "walk": t("walk_short", minutes=walk_minutes(one.vehicle.distance_m or 0)),
         }
         for one in found

@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from cloud.booking.api import Quote
 from cloud.kit.money import Money
 from cloud.pages.account_words import ACCOUNT
 from cloud.pages.problem_words import PROBLEMS, REASONS
-from cloud.payments.api import to_decimal
+from cloud.payments.api import SYMBOLS, ReceiptText, to_decimal
 
 LANGUAGES = ("en", "de")
 """What the pages speak; anything else is answered in the first one."""
@@ -19,11 +21,20 @@ WALK_M_PER_S = 1.3
 DETOUR = 1.3
 """Streets are longer than the straight line, by about so much."""
 
-_SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
-
 _WORDS: Mapping[str, tuple[str, str]] = {
     **ACCOUNT,
     "skip": ("Skip to content", "Zum Inhalt"),
+    "to_start": ("To the start", "Zum Anfang"),
+    "no_page": ("There is no such page", "Diese Seite gibt es nicht"),
+    "no_page_lead": (
+        "The address may be mistyped, or the page has moved.",
+        "Die Adresse ist vielleicht vertippt, oder die Seite ist umgezogen.",
+    ),
+    "not_here": ("This does not work here", "Das geht hier nicht"),
+    "staff_only": (
+        "This page is for the people who run the vehicles. Your rides are elsewhere.",
+        "Diese Seite ist für das Team, das die Fahrzeuge betreibt. Ihre Fahrten sind woanders.",
+    ),
     "main_nav": ("Main", "Hauptmenü"),
     "nav_map": ("Find", "Finden"),
     "nav_rides": ("Rides", "Fahrten"),
@@ -99,16 +110,17 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "range": ("about {km} km", "etwa {km} km"),
     "charge_unknown": ("charge unknown", "Ladung unbekannt"),
     "per_min_short": ("{price}/min", "{price}/Min"),
+    "ten_min_short": ("≈ {price}/10 min", "≈ {price}/10 Min"),
+    "price_about": (
+        "{unlock} to unlock; about {for_10_min} for 10 min, unlocking included",
+        "{unlock} Entsperren; etwa {for_10_min} für 10 Min, mit Entsperren",
+    ),
     "price_full": (
         "{unlock} to unlock, then {per_minute} a minute",
         "{unlock} Entsperren, dann {per_minute} je Minute",
     ),
     "price_none": ("no price", "kein Preis"),
     "hold": ("Hold for 15 minutes", "15 Minuten reservieren"),
-    "kind_scooter": ("Scooter", "Roller"),
-    "kind_bike": ("Bike", "Rad"),
-    "kind_car": ("Car", "Auto"),
-    "kind_van": ("Van", "Transporter"),
     "bays": ("Bays near by", "Parkflächen in der Nähe"),
     "bay_free": ("{free} of {capacity} places free", "{free} von {capacity} Plätzen frei"),
     "you_hold": ("You hold a vehicle.", "Sie haben ein Fahrzeug reserviert."),
@@ -187,6 +199,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
             " einmal versuchen oder die Fahrt beenden."
         ),
     ),
+    "end_failed": (
+        "The vehicle was still moving, so the ride goes on. Stop first, then end it.",
+        "Das Fahrzeug fuhr noch, die Fahrt läuft weiter. Bitte erst anhalten, dann beenden.",
+    ),
     "resume_failed": (
         "The vehicle did not unlock, so it stays paused. Try again, or end the ride.",
         (
@@ -239,6 +255,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "fault_dark": ("it is too dark", "es ist zu dunkel"),
     "fault_blurred": ("it is blurred", "es ist unscharf"),
     "fault_old": ("it is too old", "es ist zu alt"),
+    "fault_screenshot": ("it is a screenshot", "es ist ein Bildschirmfoto"),
     "fault_seen_before": ("we know it already", "wir kennen es schon"),
     "fault_elsewhere": ("it is of another place", "es zeigt einen anderen Ort"),
     "return_pending": (
@@ -273,6 +290,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "ended": ("The ride is over", "Die Fahrt ist zu Ende"),
     "cancelled": ("The ride did not begin", "Die Fahrt hat nicht begonnen"),
     "cancelled_lead": ("Nothing is charged.", "Es kostet nichts."),
+    "agreed_fee": ("Of this, the agreed fee", "Davon vereinbarte Gebühr"),
     "total": ("Total, with tax", "Summe, mit Steuer"),
     "receipt": ("Receipt", "Beleg"),
     "to_receipt": ("See the receipt", "Beleg ansehen"),
@@ -329,19 +347,39 @@ class Words:
 
     def kind(self, vehicle_type: str) -> str:
         """Return what a type of vehicle is called."""
-        key = f"kind_{vehicle_type}"
-        return self(key) if key in _WORDS else vehicle_type
+        return ReceiptText(self.language).kind(vehicle_type)
 
     def money(self, amount: Money | Mapping[str, Any]) -> str:
         """Return an amount as people write it: `€2.50`, `2,50 €`."""
         if not isinstance(amount, Money):
             amount = Money(amount["amount_minor"], amount["currency"])
-        digits = f"{to_decimal(amount):f}"
-        symbol = _SYMBOLS.get(amount.currency)
         if self.language == "de":
-            return f"{digits.replace('.', ',')}\N{NO-BREAK SPACE}{symbol or amount.currency}"
+            told = {"amount_minor": amount.amount_minor, "currency": amount.currency}
+            return ReceiptText(self.language).money(told)
+        digits = f"{to_decimal(amount):f}"
+        symbol = SYMBOLS.get(amount.currency)
         sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
         return f"{sign}{symbol}{digits}" if symbol else f"{amount.currency} {sign}{digits}"
+
+    def price(self, quote: Quote) -> str:
+        """Return what riding costs; by the minute only where every minute costs the same."""
+        if quote.is_flat:
+            return self(
+                "price_full",
+                unlock=self.money(quote.unlock),
+                per_minute=self.money(quote.per_minute),
+            )
+        return self(
+            "price_about",
+            unlock=self.money(quote.unlock),
+            for_10_min=self.money(quote.for_10_min),
+        )
+
+    def price_short(self, quote: Quote) -> str:
+        """Return what riding costs, for a pin."""
+        if quote.is_flat:
+            return self("per_min_short", price=self.money(quote.per_minute))
+        return self("ten_min_short", price=self.money(quote.for_10_min))
 
     def walk(self, distance_m: float) -> str:
         """Return how long one walks, as a whole estimate."""
@@ -351,6 +389,12 @@ class Words:
         """Return a date and time in the zone it carries."""
         pattern = "%d.%m.%Y, %H:%M" if self.language == "de" else "%Y-%m-%d, %H:%M"
         return moment.strftime(pattern)
+
+    def local(self, moment: datetime, zone: ZoneInfo) -> str:
+        """Return a date and time in a zone, with its offset."""
+        return ReceiptText(self.language).moment(
+            moment.astimezone(zone).isoformat(timespec="seconds")
+        )
 
     def reason(self, told: str) -> str:
         """Return why a rental came to nothing; words nobody translated are left out."""

@@ -9,12 +9,13 @@ import hmac
 import math
 import secrets
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, FastAPI, Form, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.exceptions import HTTPException
 
 from cloud.identity import api as identity
 from cloud.kit.auth import (
@@ -29,7 +30,7 @@ from cloud.kit.auth import (
     signed_in,
 )
 from cloud.kit.http import Problem
-from cloud.pages.customer import customer_page, is_rider, words_of
+from cloud.pages.customer import customer_page, is_rider, plain_page, words_of
 from cloud.pages.render import HEADERS, page
 
 FORM_COOKIE = "mc_form"
@@ -62,6 +63,9 @@ def install_sign_in(app: FastAPI) -> None:
             return problem.response(request)
         if request.url.path == "/" and await run_in_threadpool(is_rider, request):
             return RedirectResponse(RIDERS_HOME, HTTPStatus.SEE_OTHER, HEADERS)
+        if await run_in_threadpool(is_rider, request):
+            text = "form_old" if isinstance(problem, CsrfRefusedError) else "staff_only"
+            return plain_page(request, "not_here", text, problem.status)
         return await run_in_threadpool(
             page,
             request,
@@ -71,6 +75,14 @@ def install_sign_in(app: FastAPI) -> None:
             title=problem.title,
             detail=problem.detail,
         )
+
+    @app.exception_handler(HTTPStatus.NOT_FOUND)
+    async def _nowhere(request: Request, error: HTTPException) -> Response:
+        if not _is_browser(request) or "text/html" not in request.headers.get("Accept", ""):
+            problem_of: Any = request.app.exception_handlers[HTTPException]
+            answer: Response = await problem_of(request, error)
+            return answer
+        return plain_page(request, "no_page", "no_page_lead", error.status_code)
 
 
 @router.get("/sign-in", dependencies=[public()])

@@ -14,7 +14,7 @@ from cloud.payments.model import Plan, PlanError, PriceSnapshot, Segment, snapsh
 from cloud.payments.outside import reconcile_all, reconcile_day
 from cloud.payments.receipt import receipt as _receipt
 from cloud.payments.receipt_pdf import pdf as receipt_pdf
-from cloud.payments.receipt_words import WORDS as RECEIPT_WORDS
+from cloud.payments.receipt_text import SYMBOLS, ReceiptText
 from cloud.payments.service import (
     AuthorisationUnknownError,
     SellerUnknownError,
@@ -32,15 +32,17 @@ from cloud.payments.store import books
 from cloud.payments.tariffs import (
     PlanExistsError,
     PlanUnknownError,
+    Preview,
     add_plan,
     plan_for,
     plans,
+    preview,
     seller,
     set_seller,
 )
 
 __all__ = [
-    "RECEIPT_WORDS",
+    "SYMBOLS",
     "AmountError",
     "Authorisation",
     "AuthorisationUnknownError",
@@ -53,7 +55,9 @@ __all__ = [
     "PlanError",
     "PlanExistsError",
     "PlanUnknownError",
+    "Preview",
     "PriceSnapshot",
+    "ReceiptText",
     "RefundError",
     "Segment",
     "Seller",
@@ -71,6 +75,7 @@ __all__ = [
     "next_hold",
     "plan_for",
     "plans",
+    "preview",
     "receipt",
     "receipt_pdf",
     "reconcile_all",

@@ -47,6 +47,10 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "credit_note": "Credit note",
         "dispute": "To object until {until}:",
         "terms": "Terms of use, version",
+        "kind_scooter": "Scooter",
+        "kind_bike": "Bike",
+        "kind_car": "Car",
+        "kind_van": "Van",
     },
     "de": {
         "invoice": "Rechnung",
@@ -92,8 +96,23 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "credit_note": "Gutschrift",
         "dispute": "Widerspruch bis {until}:",
         "terms": "Nutzungsbedingungen, Fassung",
+        "kind_scooter": "Roller",
+        "kind_bike": "Rad",
+        "kind_car": "Auto",
+        "kind_van": "Transporter",
     },
 }
+
+PHRASES: Mapping[str, Mapping[str, str]] = {
+    "de": {
+        "Ended outside a bay, as agreed": "Außerhalb einer Parkfläche beendet, wie vereinbart",
+        "Ended where parking is not allowed, as agreed": (
+            "Beendet, wo Parken nicht erlaubt ist, wie vereinbart"
+        ),
+        "unknown": "unbekannt",
+    }
+}
+"""What contexts write on invoices in English, by language; invoices keep what they said."""
 
 
 def words(language: str) -> Mapping[str, str]:

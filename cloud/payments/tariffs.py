@@ -1,12 +1,39 @@
 """Plans and sellers: what must be there before anybody rides."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from cloud.kit.db import Db
+from cloud.kit.money import Money
 from cloud.kit.scope import Scope
 from cloud.payments.documents import Seller
-from cloud.payments.model import Plan
+from cloud.payments.meter import Usage, line, meter, total
+from cloud.payments.model import BASIS_POINTS, Plan, snapshot
 from cloud.payments.store import tariffs as store
+
+_LOOK_MIN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a plan costs before one rides, every amount as the customer pays it: with tax.
+
+    Attributes:
+        unlock: a ride of no time.
+        per_minute: what the first minute adds.
+        pause_per_minute: of a pause.
+        first_minute: a ride of a minute.
+        for_10_min: a ride of ten minutes, unlock included, kilometres not.
+        is_flat: any ride of n minutes is exactly `unlock` and n times `per_minute`, unless a cap
+            makes it less.
+    """
+
+    unlock: Money
+    per_minute: Money
+    pause_per_minute: Money
+    first_minute: Money
+    for_10_min: Money
+    is_flat: bool
 
 
 class PlanUnknownError(LookupError):
@@ -65,3 +92,33 @@ def plan_for(db: Db, scope: Scope, vehicle_type_id: str, at: datetime) -> Plan:
         if vehicle_type_id in plan.vehicle_types:
             return plan
     raise PlanUnknownError(f"no plan of {scope.tenant}/{scope.city} covers {vehicle_type_id!r}")
+
+
+def preview(plan: Plan) -> Preview:
+    """Return what to tell of a plan before anybody rides, by the arithmetic of its invoices."""
+    price = snapshot(plan, plan.valid_from)
+
+    def ride(minutes: int) -> Money:
+        return total(meter(price, Usage(60 * minutes)))
+
+    unlock, first_minute = ride(0), ride(1)
+    return Preview(
+        unlock=unlock,
+        per_minute=first_minute - unlock,
+        pause_per_minute=line(plan, "pause", plan.pause_per_min_minor).gross,
+        first_minute=first_minute,
+        for_10_min=ride(_LOOK_MIN),
+        is_flat=_is_flat(plan),
+    )
+
+
+def _is_flat(plan: Plan) -> bool:
+    if plan.per_km or len(plan.per_min) > 1:
+        return False
+    if any(each.start or each.interval != 1 or each.end is not None for each in plan.per_min):
+        return False
+    # Where tax is added, a minute has a price of its own only if no minor unit is ever rounded.
+    amounts = (plan.price_minor, *(each.rate_minor for each in plan.per_min))
+    return not plan.is_taxable or all(
+        amount * plan.tax_rate_bp % BASIS_POINTS == 0 for amount in amounts
+    )

@@ -1,6 +1,6 @@
 """Returns' ports on the contexts below it, and the verifier that goes by rules."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from protocol.signals import BY_KEY
 
 _LATITUDE = BY_KEY["latitude_deg"].name
 _LONGITUDE = BY_KEY["longitude_deg"].name
+_SPEED = BY_KEY["speed_kmh"].name
 _ALTERNATIVES = 3
 _LOOKED_AT = 20
 
@@ -63,6 +64,10 @@ class FleetGrounds:
         except (BayFullError, BayUnknownError, VehicleUnknownError) as why:
             raise NoRoomError(str(why)) from None
 
+    def free(self, db: Db, scope: Scope, vehicle_id: str, at: datetime) -> None:
+        """Free a place."""
+        fleet.free_place(db, scope, vehicle_id, at)
+
     def _others(
         self,
         db: Db,
@@ -104,6 +109,15 @@ class TelemetryFixes:
         if lat is None or lon is None:
             return None
         return Position(lat, lon, accuracy_m, found.last_signal_at, "vehicle")
+
+    def speed_kmh(
+        self, db: Db, scope: Scope, vehicle_id: str, now: datetime, within: timedelta
+    ) -> float | None:
+        """Return the last speed, where the vehicle said something `within` this long."""
+        found = fleet.vehicle(db, scope, vehicle_id, now)
+        if found is None or found.last_signal_at is None or now - found.last_signal_at > within:
+            return None
+        return found.values.get(_SPEED)
 
 
 class RuleVerifier:

@@ -57,7 +57,10 @@ class EndCheckBody(BaseModel):
 
 
 class PhotoBody(BaseModel):
-    """A photo that was sent; `faults` are small, dark, blurred, old, seen_before, elsewhere."""
+    """A photo that was sent.
+
+    `faults` are small, dark, blurred, old, screenshot, seen_before, elsewhere.
+    """
 
     id: UUID
     received_at: Moment

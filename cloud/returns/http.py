@@ -119,7 +119,8 @@ def end_check(
 ) -> EndCheckBody:
     """Say whether a ride may end where the vehicle is, and where else it may; changes nothing.
 
-    The vehicle's own position is believed over the phone's while it is fresh. Customers ask for
+    The vehicle's own position is believed over the phone's while it is fresh; while it says that it
+    moves, 409 `/problems/vehicle-moving`. Customers ask for
     their own, by rentals:book; staff for their city's, by rentals:read.
     """
     parts, now = _parts(request), request.app.state.clock.now()
@@ -144,8 +145,8 @@ def end(
 ) -> Response:
     """End a ride: the meter stops at once, then the return is accepted, or waits for a photo.
 
-    409 `/problems/bay-full` and `/problems/move-or-accept` say where to go instead; the ride goes
-    on. Needs rentals:book.
+    409 `/problems/bay-full` and `/problems/move-or-accept` say where to go instead,
+    `/problems/vehicle-moving` to stop first; the ride goes on. Needs rentals:book.
     """
     customer, parts, wish = _customer(who), _parts(request), body or EndWish()
 

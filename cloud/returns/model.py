@@ -30,6 +30,7 @@ class Policy:
         fix_fresh: a vehicle's fix this young is believed over any phone.
         fix_last: without a phone, one this old is.
         vehicle_accuracy_m: of a vehicle's fix, which does not say it.
+        stands_kmh: a vehicle that says it is faster, no longer ago than `fix_fresh`, moves.
         phone_accuracy_m: of a phone that does not say it: it proves nothing.
         poor_m: a position less certain than this proves nothing.
         grace: how long the walk from a full bay is not billed, and a place elsewhere is kept.
@@ -51,6 +52,7 @@ class Policy:
     fix_fresh: timedelta = timedelta(seconds=30)
     fix_last: timedelta = timedelta(seconds=120)
     vehicle_accuracy_m: float = 5.0
+    stands_kmh: float = 2.0
     phone_accuracy_m: float = 50.0
     poor_m: float = 30.0
     grace: timedelta = timedelta(minutes=5)
@@ -209,6 +211,7 @@ class Photo:
         place: where, as (lat, lon), likewise.
         received_at: when we got it.
         seen_before: it, or one that looks like it, came with another rental.
+        is_screenshot: it is drawn and not taken.
     """
 
     width: int
@@ -219,6 +222,7 @@ class Photo:
     place: tuple[float, float] | None
     received_at: datetime
     seen_before: bool
+    is_screenshot: bool = False
 
 
 _DARK = 25.0
@@ -242,6 +246,8 @@ def faults_of(
         ended_at - policy.photo_before <= photo.taken_at <= photo.received_at + _CLOCKS_DIFFER
     ):
         faults.append("old")
+    if photo.is_screenshot:
+        faults.append("screenshot")
     if photo.seen_before:
         faults.append("seen_before")
     if (

@@ -1,7 +1,7 @@
 """What returns needs of others, and the parts that a process gives it."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -38,14 +38,24 @@ class Grounds(Protocol):
         """Let a vehicle stand in a bay; return the place's number. Raises NoRoomError."""
         ...
 
+    def free(self, db: Db, scope: Scope, vehicle_id: str, at: datetime) -> None:
+        """Let a vehicle have no place any more, kept or taken."""
+        ...
+
 
 class Fixes(Protocol):
-    """Where vehicles say that they are."""
+    """Where vehicles say that they are, and how fast."""
 
     def last(
         self, db: Db, scope: Scope, vehicle_id: str, now: datetime, accuracy_m: float
     ) -> Position | None:
         """Return a vehicle's last fix, however old; None when it never had one."""
+        ...
+
+    def speed_kmh(
+        self, db: Db, scope: Scope, vehicle_id: str, now: datetime, within: timedelta
+    ) -> float | None:
+        """Return how fast a vehicle says it is; None when it did not say so lately."""
         ...
 
 

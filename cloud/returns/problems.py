@@ -48,6 +48,18 @@ class MoveOrAcceptError(Problem):
         )
 
 
+class VehicleMovingError(Problem):
+    """409: it says that it moves; the ride goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            409,
+            "The vehicle moves",
+            "Stop first, then end the ride",
+            kind="/problems/vehicle-moving",
+        )
+
+
 class ReturnDecidedError(Problem):
     """409: nothing waits for this photo."""
 

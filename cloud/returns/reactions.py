@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from uuid import NAMESPACE_URL, uuid5
 
+from cloud.events.booking import RentalEndFailed
 from cloud.events.returns import PhotoDue, ReturnReviewed
 from cloud.identity import api as identity
 from cloud.kit.clock import Clock
@@ -36,6 +37,11 @@ def photo_due(db: Db, event: PhotoDue, parts: Parts) -> None:
     service.photo_overdue(db, parts, event.rental_id, now)
 
 
+def end_failed(db: Db, event: RentalEndFailed, parts: Parts) -> None:
+    """The vehicle moved when it was to lock: the return is void, unless it was ended anew."""
+    service.end_failed(db, parts, event.rental_id, parts.clock.now())
+
+
 def ask_for_photo(db: Db, event: ReturnReviewed, post: Post) -> None:
     """Write to a rider of whom a person wants one more photo, while it can still come.
 
@@ -63,6 +69,7 @@ def ask_for_photo(db: Db, event: ReturnReviewed, post: Post) -> None:
 def subscribers(parts: Parts, post: Post) -> tuple[Subscriber, ...]:
     """Return who acts on events, with these parts and this post."""
     return (
+        Subscriber("returns.void_ends", (RentalEndFailed,), partial(end_failed, parts=parts)),
         Subscriber("returns.wait_for_photos", (PhotoDue,), partial(photo_due, parts=parts)),
         Subscriber("returns.ask_for_photos", (ReturnReviewed,), partial(ask_for_photo, post=post)),
     )

@@ -1,7 +1,7 @@
 """Returns that wait for a person: what there is to see, and what they choose. One intention each.
 
-Nothing is charged here: the ride was when its return began to wait, and whatever a person finds,
-the fee is what the rider had accepted before.
+Nothing is charged here: the ride was when its return began to wait, without the fee that its rider
+may have agreed to, and nothing is added whatever a person finds.
 """
 
 from collections.abc import Sequence

@@ -64,11 +64,16 @@ def look(db: Db, parts: Parts, view: RentalView, phone: Position | None, at: dat
 
     Raises:
         WrongStateError: the rental is not under way.
+        VehicleMovingError: its vehicle says that it moves.
     """
     rental = view.rental
     if rental.state not in UNDER_WAY:
         raise WrongStateError(rental.state, "end")
     policy = parts.policy
+    speed = parts.fixes.speed_kmh(db, rental.scope, rental.vehicle_id, at, policy.fix_fresh)
+    # One that is paused is locked: who carries it away may still end their ride.
+    if rental.state != "paused" and speed is not None and abs(speed) > policy.stands_kmh:
+        raise problems.VehicleMovingError
     fix = parts.fixes.last(db, rental.scope, rental.vehicle_id, at, policy.vehicle_accuracy_m)
     position = model.believed(fix, phone, at, policy)
     currency = view.quote.hold.currency
@@ -111,11 +116,12 @@ def end(
 
     Raises:
         NoSuchRentalError, WrongStateError: it is not theirs, or not under way.
+        VehicleMovingError: its vehicle says that it moves.
     """
     with db.transaction():
         store.alone(db, rental_id)
         view = own(db, parts, customer, rental_id, at)
-        made = store.find(db, rental_id)
+        made = standing(db, parts, view, at)
         if made is not None:
             return made
         for _ in range(_LOOKS):
@@ -130,6 +136,29 @@ def end(
             return refused
         made = _begin(db, parts, view, here, place, phone, told, at)
         return decide(db, parts, made, at)
+
+
+def standing(db: Db, parts: Parts, view: RentalView, at: datetime) -> Return | None:
+    """Return how a rental's end stands, for who is alone with it; one whose ride goes on is void.
+
+    Its vehicle moved when it was to lock (booking's rental_end_failed): its place is free again.
+    """
+    made = store.find(db, view.rental.id)
+    if made is None or view.rental.state not in UNDER_WAY:
+        return made
+    store.void(db, made.rental_id, at)
+    if made.bay_id is not None:
+        parts.grounds.free(db, made.scope, made.vehicle_id, at)
+    return None
+
+
+def end_failed(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
+    """A ride goes on whose end was asked for: its return is void."""
+    with db.transaction():
+        store.alone(db, rental_id)
+        view = booking.rental(db, parts.booking, rental_id, at)
+        if view is not None:
+            standing(db, parts, view, at)
 
 
 def decide(db: Db, parts: Parts, made: Return, at: datetime) -> Return:
@@ -315,11 +344,14 @@ def _follow(
         return made
     made = _stand(db, parts, made, at)
     fees = []
+    if judgement.outcome == "review":
+        # In doubt nothing is added, whatever a person finds: not even what the rider agreed to.
+        made = replace(made, fee_minor=0)
     if made.fee_minor:
         amount = Money(made.fee_minor, made.currency)
         fees.append(booking.Fee(amount, _FEE_REASONS[made.ground["answer"]]))
     # Also a return that a person looks at is charged now: the meter stopped, and whatever they
-    # find is never added to this invoice. What the rider accepted to pay before, is.
+    # find is never added to this invoice.
     booking.confirm_end(db, parts.booking, made.rental_id, at, fees)
     if judgement.outcome == "review":
         return _to_a_person(db, parts, made, judgement.reasons, at)

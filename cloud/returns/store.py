@@ -19,9 +19,13 @@ _RETURN = sql.SQL(
     ' "position", phone, ground, bay_id, place_number, fee_minor, currency, retakes, deadline,'
     " review_by, decided_at, photo_asked_until, note"
 )
+_EXCLUDED = sql.SQL(", ").join(
+    sql.Identifier("excluded", name.strip(' "')) for name in _RETURN.as_string().split(",")
+)
 _PHOTO = sql.SQL(
     "id, tenant, city, rental_id, customer_id, key, format, sha256, phash, width, height,"
-    " brightness, sharpness, taken_at, lat, lon, seen_before, faults, received_at, keep_until"
+    " brightness, sharpness, taken_at, lat, lon, seen_before, faults, received_at, keep_until,"
+    " is_screenshot"
 )
 
 
@@ -112,6 +116,7 @@ class PhotoRow:
     faults: Sequence[str]
     received_at: datetime
     keep_until: datetime
+    is_screenshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +188,15 @@ def alone(db: Db, rental_id: UUID) -> None:
 
 
 def add(db: Db, made: Return) -> None:
-    """Add the return of a rental."""
+    """Add the return of a rental; it takes the place of one that is void."""
     db.execute(
-        sql.SQL("INSERT INTO returns.return ({}) VALUES ({})").format(
-            _RETURN, sql.SQL(", ").join(sql.Placeholder() * 22)
+        sql.SQL(
+            "INSERT INTO returns.return ({columns}) VALUES ({values}) ON CONFLICT (rental_id)"
+            " DO UPDATE SET ({columns}) = ROW ({again}) WHERE return.state = 'void'"
+        ).format(
+            columns=_RETURN,
+            values=sql.SQL(", ").join(sql.Placeholder() * 22),
+            again=_EXCLUDED,
         ),
         (
             made.rental_id,
@@ -219,7 +229,8 @@ def save(db: Db, changed: Return) -> None:
     """Keep what has changed of a return."""
     db.execute(
         "UPDATE returns.return SET state = %s, reasons = %s, place_number = %s, retakes = %s,"
-        " deadline = %s, review_by = %s, decided_at = %s, photo_asked_until = %s, note = %s"
+        " deadline = %s, review_by = %s, decided_at = %s, photo_asked_until = %s, note = %s,"
+        " fee_minor = %s"
         " WHERE rental_id = %s",
         (
             changed.state,
@@ -231,16 +242,28 @@ def save(db: Db, changed: Return) -> None:
             changed.decided_at,
             changed.photo_asked_until,
             changed.note,
+            changed.fee_minor,
             changed.rental_id,
         ),
     )
 
 
 def find(db: Db, rental_id: UUID) -> Return | None:
-    """Return how a rental's end stands."""
-    query = sql.SQL("SELECT {} FROM returns.return WHERE rental_id = %s").format(_RETURN)
+    """Return how a rental's end stands; None for no end, or one that is void."""
+    query = sql.SQL(
+        "SELECT {} FROM returns.return WHERE rental_id = %s AND state <> 'void'"
+    ).format(_RETURN)
     with db.cursor(row_factory=class_row(Return)) as cursor:
         return cursor.execute(query, (rental_id,)).fetchone()
+
+
+def void(db: Db, rental_id: UUID, at: datetime) -> None:
+    """Let a return not have been: its ride goes on. Its decisions stay."""
+    db.execute(
+        "UPDATE returns.return SET state = 'void', deadline = NULL, review_by = NULL,"
+        " photo_asked_until = NULL, decided_at = %s WHERE rental_id = %s",
+        (at, rental_id),
+    )
 
 
 def add_attempt(
@@ -323,7 +346,9 @@ def newest_doubt(db: Db, rental_id: UUID) -> Doubt | None:
     with db.cursor(row_factory=class_row(Doubt)) as cursor:
         return cursor.execute(
             "SELECT id, at, reasons, verifier, confidence, policy FROM returns.decision"
-            " WHERE rental_id = %s AND outcome = 'review' ORDER BY at DESC, id DESC LIMIT 1",
+            " WHERE rental_id = %s AND outcome = 'review' AND at >= (SELECT requested_at"
+            " FROM returns.return WHERE return.rental_id = decision.rental_id)"
+            " ORDER BY at DESC, id DESC LIMIT 1",
             (rental_id,),
         ).fetchone()
 
@@ -363,7 +388,7 @@ def add_photo(db: Db, photo: PhotoRow) -> None:
     """Keep what is known of a photo."""
     db.execute(
         sql.SQL("INSERT INTO returns.photo ({}, bands) VALUES ({})").format(
-            _PHOTO, sql.SQL(", ").join(sql.Placeholder() * 21)
+            _PHOTO, sql.SQL(", ").join(sql.Placeholder() * 22)
         ),
         (
             photo.id,
@@ -386,6 +411,7 @@ def add_photo(db: Db, photo: PhotoRow) -> None:
             list(photo.faults),
             photo.received_at,
             photo.keep_until,
+            photo.is_screenshot,
             bands_of(photo.phash),
         ),
     )

@@ -38,7 +38,7 @@ def add_photo(
     with db.transaction():
         store.alone(db, rental_id)
         view = service.own(db, parts, customer, rental_id, at)
-        rental, made = view.rental, store.find(db, rental_id)
+        rental, made = view.rental, service.standing(db, parts, view, at)
         if made is None and rental.state not in service.UNDER_WAY:
             raise WrongStateError(rental.state, "have a photo")
         if made is not None and not made.wants_photo(at):
@@ -101,6 +101,7 @@ def _row(
         taken_at=shot.taken_at,
         lat=lat,
         lon=lon,
+        is_screenshot=shot.is_screenshot,
         seen_before=store.was_seen(db, scope.tenant, rental_id, shot.sha256, shot.phash),
         faults=(),
         received_at=at,

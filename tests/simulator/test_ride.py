@@ -78,7 +78,7 @@ def test_a_ride_that_is_called_off_costs_nothing(demo: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--vehicle", "nobody-007"], 1, "nobody-007 is to be had, free and with a price"),
+        (["--vehicle", "nobody-007"], 1, "nobody-007 is not to be had, free and with a price"),
         (["--minutes-of-ride", "0"], 2, "give minutes, such as 1.5"),
         (["--decline", "--late"], 2, "not allowed with"),
         (["--help"], 0, "examples:"),

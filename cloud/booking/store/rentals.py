@@ -145,6 +145,17 @@ def save(db: Db, rental: Rental) -> None:
     )
 
 
+def put_back(db: Db, rental: Rental) -> None:
+    """Keep a rental that is under way again; raises OneAtATimeError where its rider has another."""
+    try:
+        with db.transaction():
+            save(db, rental)
+    except errors.UniqueViolation as already:
+        if already.diag.constraint_name != "one_active_rental":
+            raise
+        raise OneAtATimeError(rental.customer_id) from already
+
+
 def find(db: Db, rental_id: UUID, *, lock: bool = False) -> Rental | None:
     """Return one rental; with `lock` nobody else moves it until the transaction ends."""
     query = sql.SQL("{} FOR UPDATE").format(_FIND) if lock else _FIND
@@ -283,6 +294,6 @@ def newest_command(db: Db, rental_id: UUID, purpose: str) -> Asked | None:
         return cursor.execute(
             "SELECT id, rental_id, vehicle_id, purpose, attempt, asked_at, state"
             " FROM booking.command WHERE rental_id = %s AND purpose = %s"
-            " ORDER BY attempt DESC, asked_at DESC, id DESC LIMIT 1",
+            " ORDER BY asked_at DESC, attempt DESC, id DESC LIMIT 1",
             (rental_id, purpose),
         ).fetchone()

@@ -1,6 +1,6 @@
 """Stand-ins at booking's ports that keep their state in the database, so that a crash undoes it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ from cloud.events.payments import AuthorisationDeclined, Authorised
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db
 from cloud.kit.events import Subscriber, publish, run_due
+from cloud.kit.http import Problem
 from cloud.kit.money import Money
 from cloud.kit.scope import DEMO, Scope
 
@@ -72,7 +73,16 @@ class FakePayments:
         if vehicle_type in self.unpriced:
             return None
         plan = {"type": vehicle_type, "at": at.isoformat()}
-        return Quote("Pay as you go", _eur(100), _eur(25), _eur(10), _eur(1_500), plan)
+        return Quote(
+            "Pay as you go",
+            _eur(100),
+            _eur(25),
+            _eur(10),
+            _eur(1_500),
+            plan,
+            _eur(350),
+            is_flat=True,
+        )
 
     def price(self, quote: Quote, used: RideTimes) -> Money:
         minutes = -(-int(used.ride_s - used.pause_s - used.outage_s) // 60)
@@ -320,3 +330,10 @@ class World:
             " AND state IN ('held', 'confirmed', 'active', 'blocked')",
             [vehicle_id],
         ).fetchall()
+
+
+def offered(problem: Problem) -> list[Mapping[str, Any]]:
+    """The alternatives of a refusal."""
+    alternatives = problem.more["alternatives"]
+    assert isinstance(alternatives, list)
+    return alternatives

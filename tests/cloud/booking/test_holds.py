@@ -1,29 +1,16 @@
 """Who has a vehicle: holds, their end to the second, and what is offered instead."""
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from cloud.booking import holds, problems
 from cloud.booking.finding import Near, find
 from cloud.booking.model import Place
-from cloud.kit.clock import ManualClock
-from cloud.kit.db import Pool, open_pool
-from cloud.kit.http import Problem
 from cloud.kit.scope import DEMO
-from tests.cloud.booking.parts import CENTRE, World, a_customer, a_vehicle, fake_parts
+from tests.cloud.booking.parts import CENTRE, World, a_customer, a_vehicle, offered
 
 SECOND = timedelta(seconds=1)
-
-
-def offered(problem: Problem) -> list[Mapping[str, Any]]:
-    """The alternatives of a refusal."""
-    alternatives = problem.more["alternatives"]
-    assert isinstance(alternatives, list)
-    return alternatives
 
 
 def test_a_held_vehicle_is_nobody_elses(world: World) -> None:
@@ -151,36 +138,3 @@ def test_search_shows_what_is_free_and_what_it_costs(world: World) -> None:
     assert find(world.db, world.parts, DEMO, near, world.now) == []
     world.clock.advance(timedelta(minutes=1))
     assert len(find(world.db, world.parts, DEMO, near, world.now)) == 1
-
-
-@pytest.fixture
-def pool(dsn: str, clock: ManualClock) -> Iterator[Pool]:
-    """Committed, so two degrees away from where the other tests of this file search."""
-    north = CENTRE[0] + 2
-    with open_pool(dsn, max_size=16) as pool:
-        with pool.connection() as db:
-            a_vehicle(db, "wanted-001", lat=north, at=clock.now())
-            a_vehicle(db, "wanted-002", lat=north + 0.001, at=clock.now())
-        yield pool
-
-
-@pytest.mark.slow
-def test_of_two_hundred_who_want_one_vehicle_one_gets_it(pool: Pool, clock: ManualClock) -> None:
-    parts = fake_parts(clock)
-
-    def want(number: int) -> str:
-        with pool.connection() as db:
-            try:
-                holds.hold(db, parts, a_customer(number), "wanted-001", 15, clock.now())
-            except problems.TakenError as taken:
-                return f"taken, {len(offered(taken))} offered"
-        return "held"
-
-    with ThreadPoolExecutor(16) as people:
-        outcomes = list(people.map(want, range(200)))
-    assert sorted(outcomes) == ["held"] + ["taken, 1 offered"] * 199
-    with pool.connection() as db:
-        rows = db.execute(
-            "SELECT count(*) FROM booking.calendar WHERE vehicle_id = 'wanted-001'"
-        ).fetchone()
-    assert rows == (1,)

@@ -345,7 +345,7 @@ def test_an_accepted_vehicle_is_free_only_when_it_is_locked(world: World) -> Non
     rental = world.riding()
     world.clock.advance(minutes(10))
     service.end_requested(world.db, world.parts, rental.id, world.now, FAR)
-    world.answer("refused", "moving")
+    world.answer("failed", "not_confirmed")
     service.confirm_end(world.db, world.parts, rental.id, world.now)
     assert world.rental(rental.id).state == "accepted"
     assert world.live() == [("rental", "active")]

@@ -75,11 +75,17 @@ class PlayedFixes:
     """Where vehicles say that they are."""
 
     at: dict[str, Position] = field(default_factory=dict)
+    kmh: dict[str, float] = field(default_factory=dict)
 
     def last(
         self, db: Db, scope: Scope, vehicle_id: str, now: datetime, accuracy_m: float
     ) -> Position | None:
         return self.at.get(vehicle_id)
+
+    def speed_kmh(
+        self, db: Db, scope: Scope, vehicle_id: str, now: datetime, within: timedelta
+    ) -> float | None:
+        return self.kmh.get(vehicle_id)
 
 
 @dataclass

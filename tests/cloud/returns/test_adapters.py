@@ -60,10 +60,15 @@ def test_a_vehicles_last_fix_is_what_telemetry_kept(db: Db) -> None:
     columns = {
         BY_KEY["latitude_deg"].id: [52_520_000],
         BY_KEY["longitude_deg"].id: [13_405_000],
+        BY_KEY["speed_kmh"].id: [180],
     }
     candidates, _ = open_all([arrival(signals(1, 1, start_ms=NOON_MS, columns=columns))], {})
     parts = Commit(telemetry.keep, (telemetry.project,))
     commit_batch(db, candidates, (), parts, NOON)
+    within = timedelta(seconds=30)
+    assert fixes.speed_kmh(db, DEMO, DEVICE, NOON + within, within) == pytest.approx(18.0)
+    assert fixes.speed_kmh(db, DEMO, DEVICE, NOON + within * 1.1, within) is None
+    assert fixes.speed_kmh(db, DEMO, "nobody", NOON, within) is None
     found = fixes.last(db, DEMO, DEVICE, NOON + timedelta(seconds=9), 5.0)
     assert found == Position(52.52, 13.405, 5.0, NOON, "vehicle")
     assert fixes.last(db, Scope("demo", "elsewhere"), DEVICE, NOON, 5.0) is None
@@ -97,7 +102,7 @@ def test_a_fee_is_a_line_of_the_invoice_and_costs_what_was_told(db: Db, is_taxab
     payments.add_plan(db, DEMO, payments.Plan.from_json(PLAN | {"is_taxable": is_taxable}), NOON)
     seller = payments.Seller("Demo", "DE1", "Street 1", "DEMO-", "http://demo/{rental_id}")
     payments.set_seller(db, DEMO, seller)
-    ledger, rental_id = LedgerPayments(), new_id()
+    ledger, rental_id = LedgerPayments(public_url="https://ride.example.org/"), new_id()
     quote = ledger.quote(db, DEMO, "scooter", NOON)
     assert quote is not None
     payer = Payer(str(new_id()), rental_id, "default")
@@ -114,6 +119,8 @@ def test_a_fee_is_a_line_of_the_invoice_and_costs_what_was_told(db: Db, is_taxab
     (line,) = [one for one in rows[0][0] if one["kind"] == "fee"]
     assert line["net_minor"] + line["tax_minor"] == 499
     assert line["reason"] == "Ended outside a bay, as agreed"
+    assert line["link"] == f"https://ride.example.org/ride/rentals/{rental_id}"
+    assert receipt["fees"][0]["link"] == line["link"]
     assert rows[0][1] == 499 + ledger.price(quote, used).amount_minor
 
 

@@ -101,6 +101,7 @@ def test_what_is_not_sure_is_never_accepted_nor_fined(
         ({"brightness": 24.0}, "dark"),
         ({"sharpness": 24.0}, "blurred"),
         ({"width": 200}, "small"),
+        ({"is_screenshot": True}, "screenshot"),
         ({"seen_before": True}, "seen_before"),
         ({"taken_at": NOON - timedelta(minutes=10, seconds=1)}, "old"),
         ({"taken_at": NOON + timedelta(minutes=6)}, "old"),

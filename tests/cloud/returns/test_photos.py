@@ -7,7 +7,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFilter
+from PIL import ExifTags, Image, ImageDraw, ImageFilter
 
 from cloud.returns.photos import BrokenPhotoError, NotAPhotoError, read_photo
 from tests.cloud.returns.parts import a_photo, a_picture
@@ -120,3 +120,27 @@ _WHOLE = {
     kind: a_photo(kind=kind, size=(64, 48), taken_at=NOON, place=(1.0, 2.0))
     for kind in ("JPEG", "PNG", "WEBP")
 }
+
+
+def a_page(kind: str = "PNG", exif: Image.Exif | None = None) -> bytes:
+    """A page as a screen shows it: text and buttons on white."""
+    page = Image.new("RGB", (390, 844), "white")
+    draw = ImageDraw.Draw(page)
+    for line in range(20):
+        draw.text((16, 24 + 38 * line), "The vehicle is unlocked, your ride goes on", fill="black")
+    draw.rectangle((16, 780, 374, 820), fill=(0, 90, 160))
+    out = io.BytesIO()
+    page.save(out, kind, exif=exif or Image.Exif())
+    return out.getvalue()
+
+
+def test_a_screenshot_is_told_from_a_photo() -> None:
+    assert read_photo(a_page(), "UTC").is_screenshot
+    noise = Image.effect_noise((640, 480), 40).convert("RGB")
+    out = io.BytesIO()
+    noise.save(out, "PNG")
+    assert not read_photo(out.getvalue(), "UTC").is_screenshot
+    camera = Image.Exif()
+    camera[ExifTags.Base.Make] = "A camera"
+    assert not read_photo(a_page(exif=camera), "UTC").is_screenshot
+    assert not read_photo(a_photo(), "UTC").is_screenshot
