@@ -46,6 +46,7 @@ _SUPERVISOR = _OPERATOR | {
     "devices:maintain",
     "commands:approve",
     "rentals:manage",
+    "payments:refund",
 }
 CUSTOMER = "customer"
 CUSTOMER_SCOPES = frozenset({"rentals:book", "payments:method"})

@@ -28,6 +28,7 @@ SCOPES: Mapping[str, str] = {
     "rentals:manage": "Close rentals and free vehicles that are stuck.",
     "rentals:book": "Hold and rent vehicles, and see what is one's own.",
     "returns:review": "Look at returns that nobody could judge, with their photos, and decide.",
+    "payments:refund": "Give back what was paid for a ride, by credit note.",
     "payments:method": "Keep and remove one's own ways to pay.",
 }
 """Every scope there is, and what it allows."""

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from cloud.kit.http import Reason
 from cloud.payments.meter import Kind
 
 
@@ -12,6 +13,22 @@ class MoneyBody(BaseModel):
 
     amount_minor: int
     currency: str
+
+
+class RefundWishBody(BaseModel, extra="forbid"):
+    """How much to give back, with tax, and why: the customer reads it."""
+
+    amount_minor: int = Field(gt=0, le=1_000_000_000, strict=True)
+    currency: str = Field(pattern="^[A-Z]{3}$")
+    reason: Reason
+
+
+class RefundBody(BaseModel):
+    """The credit note; the money follows by itself."""
+
+    credit_note: str
+    amount: MoneyBody
+    reason: str
 
 
 class SellerBody(BaseModel):

@@ -5,14 +5,18 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from cloud.identity.api import audit
 from cloud.kit.auth import Principal, needs, public
+from cloud.kit.db import Db
 from cloud.kit.http import Problem, told_problems
+from cloud.kit.idempotency import Answer, Asked, keyed, once
+from cloud.kit.money import Money
 from cloud.kit.ports.payment import PaymentProvider, SignatureError
 from cloud.payments import api, outside
-from cloud.payments.bodies import ReceiptBody
+from cloud.payments.bodies import MoneyBody, ReceiptBody, RefundBody, RefundWishBody
 
 router = APIRouter(prefix="/api/v1", tags=["payments"])
 
@@ -23,6 +27,7 @@ _ANY_JSON = {"required": True, "content": {"application/json": {"schema": {"type
 
 
 Reader = Annotated[Principal, needs(_OWN, _EVERYBODYS)]
+Refunder = Annotated[Principal, needs("payments:refund")]
 
 
 @router.get("/rentals/{rental_id}/receipt", responses=told_problems(404, 422))
@@ -48,6 +53,46 @@ def receipt_pdf(request: Request, rental_id: UUID, who: Reader) -> Response:
         media_type="application/pdf",
         headers={"Content-Disposition": name, "Cache-Control": "no-store"},
     )
+
+
+@router.post(
+    "/rentals/{rental_id}/refunds",
+    status_code=HTTPStatus.CREATED,
+    response_model=RefundBody,
+    responses=told_problems(400, 404, 409, 422),
+)
+def refund(
+    request: Request,
+    rental_id: UUID,
+    body: RefundWishBody,
+    who: Refunder,
+    asked: Annotated[Asked, Depends(keyed)],
+) -> Response:
+    """Issue a credit note for a ride's invoice; what was paid too much goes back to the card."""
+    state = request.app.state
+    amount = Money(body.amount_minor, body.currency)
+
+    def work(db: Db) -> Answer:
+        now = state.clock.now()
+        try:
+            note = api.refund(db, who.realm, rental_id, amount=amount, reason=body.reason, at=now)
+        except api.AuthorisationUnknownError:
+            raise _no_receipt() from None
+        except api.RefundError as refused:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                "That cannot be given back",
+                f"{str(refused)[:1].upper()}{str(refused)[1:]}",
+                kind="/problems/refund-refused",
+            ) from refused
+        number = note.printed_number
+        given = MoneyBody(amount_minor=amount.amount_minor, currency=amount.currency)
+        detail = {"credit_note": number, "reason": body.reason, **given.model_dump()}
+        audit(db, who, "rental.refunded", str(rental_id), detail, now)
+        told = RefundBody(credit_note=number, amount=given, reason=body.reason)
+        return Answer(HTTPStatus.CREATED, told.model_dump(mode="json"))
+
+    return once(state.pool, state.clock, who, asked, work)
 
 
 @router.post(
@@ -86,13 +131,17 @@ def _receipt(request: Request, rental_id: UUID, who: Principal) -> dict[str, Any
     with request.app.state.pool.connection() as db:
         found = api.receipt(db, who.realm, rental_id, customer_id=customer_id)
     if found is None:
-        raise Problem(
-            HTTPStatus.NOT_FOUND,
-            "There is no such receipt",
-            "A ride has one once it has ended; GET /api/v1/rentals shows how far the rides of this"
-            " account are",
-        )
+        raise _no_receipt()
     return found
+
+
+def _no_receipt() -> Problem:
+    return Problem(
+        HTTPStatus.NOT_FOUND,
+        "There is no such receipt",
+        "A ride has one once it has ended; GET /api/v1/rentals shows how far the rides of this"
+        " account are",
+    )
 
 
 def _hear(request: Request, provider: PaymentProvider, body: bytes) -> None:

@@ -48,6 +48,7 @@ def test_only_a_supervisor_may_stop_or_slow_a_vehicle_and_be_the_second_person()
         "devices:maintain",
         "commands:approve",
         "rentals:manage",
+        "payments:refund",
     }
 
 

@@ -20,7 +20,7 @@ def authenticate(shown: Credentials) -> Principal | None:
     """`owner` and `stranger` are customers; `staff` and `elsewhere` may see everybody's."""
     name = shown.token or ""
     is_customer = name in {"owner", "stranger"}
-    scopes = {"rentals:book"} if is_customer else {"rentals:read"}
+    scopes = {"rentals:book"} if is_customer else {"rentals:read", "payments:refund"}
     if name == "nobody":
         scopes = {"vehicles:read"}
     return Principal(
@@ -84,3 +84,33 @@ async def test_a_receipt_that_is_not_ones_own_is_not_there(
         assert (refused.status_code, refused.json()["detail"]) == (404, unknown.json()["detail"])
     assert (await client.get(path, headers=as_("owner"))).status_code == 200
     assert (await client.get(path, headers=as_("nobody"))).status_code == 403
+
+
+async def test_a_refund_is_a_credit_note_and_is_paid_back_once(
+    client: httpx.AsyncClient, till: Till
+) -> None:
+    rental_id = till.authorised(customer_id=str(OWNER))
+    path = f"/rentals/{rental_id}/refunds"
+    wish = {"amount_minor": 150, "currency": "EUR", "reason": "the brake was loose"}
+    key = {"Idempotency-Key": "refund-1"}
+    early = await client.post(path, json=wish, headers=as_("staff") | {"Idempotency-Key": "r-0"})
+    assert (early.status_code, early.json()["type"]) == (409, "/problems/refund-refused")
+    till.capture(rental_id, minutes=10)
+    till.settler.settle_due()
+    for _ in range(2):
+        made = await client.post(path, json=wish, headers=as_("staff") | key)
+        assert made.status_code == 201, made.text
+        till.settler.settle_due()
+    told = (await client.get(f"/rentals/{rental_id}/receipt", headers=as_("owner"))).json()
+    assert told["payment"]["refunded"]["amount_minor"] == 150
+    assert [each["number"] for each in told["credit_notes"]] == [made.json()["credit_note"]]
+    too_much = wish | {"amount_minor": 999}
+    for name, body, status in (
+        ("staff", too_much, 409),
+        ("staff", wish | {"currency": "USD"}, 409),
+        ("staff", wish | {"amount_minor": 0}, 422),
+        ("owner", wish, 403),
+        ("elsewhere", wish, 404),
+    ):
+        again = as_(name) | {"Idempotency-Key": str(uuid4())}
+        assert (await client.post(path, json=body, headers=again)).status_code == status, name
