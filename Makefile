@@ -31,7 +31,7 @@ check: static ## format, lint, boundaries, types and the fast tests: before ever
 
 test: static browser ## every check and every test, with its own set-up: what CI runs
 	$(SAY) 'all tests'
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder
 
 demo: $(VENV)/.assets ## the whole system with simulated vehicles; JSON=1 VEHICLES=20 DATA_DIR=.demo CITY=porto
 	@exec $(PY) -m simulator.demo --vehicles $(or $(VEHICLES),20) --data-dir "$(or $(DATA_DIR),.demo)" $(if $(CITY),--city $(CITY)) $(if $(filter 1,$(JSON)),--json)

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.rentals.house import VICTIMS
 from tests.faults.rentals.story import Plan, chosen_seed, tell
 
-pytestmark = [pytest.mark.story, pytest.mark.slow]
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 PLAN = Plan(rentals=6, riders=4, vehicles=5, rounds=1, trouble_every_s=4.0, hang_s=2.0)
 
