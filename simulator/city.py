@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from simulator.motion import TOWN
+from simulator.motion import METRES_A_DEGREE, TOWN
 
-METRES_A_DEGREE: Final = 111_195.0
+MADE_UP_NAME: Final = "Blocksburg"
 OSM_CREDIT: Final = "© OpenStreetMap contributors, ODbL 1.0"
 OSM_CREDIT_URL: Final = "https://www.openstreetmap.org/copyright"
 DRIVEN: Final = frozenset(
@@ -225,7 +225,7 @@ def made_up(
         number * block_m - half + chance.uniform(-0.15, 0.15) * block_m
         for number in range(blocks + 1)
     ]
-    city = City("Blocksburg")
+    city = City(MADE_UP_NAME)
     for number, across in enumerate(lines):
         name = _NAMES[number % len(_NAMES)]
         rank: Rank = "street" if number % 4 else "major"

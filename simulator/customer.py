@@ -142,6 +142,11 @@ class Customer:
         )
         self._token = told["access_token"]
 
+    async def join(self, name: str, language: str = "en", time_zone: str = "UTC") -> None:
+        """Sign up, read the mail and follow its link; the customer is signed in then."""
+        await self.sign_up(name, language, time_zone)
+        await self.verify(await self.read_mail())
+
     async def sign_in(self) -> None:
         """Sign in with e-mail address and password."""
         body = {"user": self.account.email, "password": self.account.password}
@@ -164,6 +169,12 @@ class Customer:
     async def remove_card(self, method_id: str) -> None:
         """Forget a card."""
         await self._ask("removing a card", "DELETE", f"/me/payment-methods/{method_id}")
+
+    async def use_only(self, token: str) -> None:
+        """Forget every card and keep another one."""
+        for card in await self.cards():
+            await self.remove_card(card["id"])
+        await self.add_card(token)
 
     async def search(self, lat: float, lon: float, radius_m: float) -> list[dict[str, Any]]:
         """Return the free vehicles around a place, the nearest first."""

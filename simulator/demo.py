@@ -135,10 +135,12 @@ async def _demo(options: Options, screen: Screen) -> None:
         bank = await _open(options, sandbox, served, city, stack)
         logins = await asyncio.to_thread(make_logins, served["postgres_dsn"], options.data_dir)
         logins["customer"] = await _customer(options, served)
-        observer = Observer(served["page_url"], _journals(options), began, logins["staff"])
+        vehicles = await asyncio.to_thread(_vehicles, options)
+        journals = {vehicle.id: vehicle.journal for vehicle in vehicles}
+        observer = Observer(served["page_url"], journals, began, logins["staff"])
         await _ready_fleet(fleet, observer)
         if options.riders:
-            await asyncio.to_thread(park, served["postgres_dsn"], _vehicles(options))
+            await asyncio.to_thread(park, served["postgres_dsn"], vehicles)
         pids = {"simulator": fleet.pid, "demo": os.getpid()}
         pids |= {} if bank is None else {"payments": bank.pid}
         told = {**_told(served, options), "city": asdict(city), "logins": logins}
@@ -268,10 +270,6 @@ def _told(served: dict[str, Any], options: Options) -> dict[str, Any]:
 
 def _login(login: dict[str, str]) -> str:
     return f"{login['user']} / {login['password']}"
-
-
-def _journals(options: Options) -> dict[str, Path]:
-    return {vehicle.id: vehicle.journal for vehicle in _vehicles(options)}
 
 
 def _vehicles(options: Options) -> list[Vehicle]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from simulator.city import from_osm, made_up
+from simulator.city import MADE_UP_NAME, from_osm, made_up
 from simulator.vehicles import CITY
 
 MADE_UP: Final = "made-up"
@@ -68,7 +68,7 @@ def draw_city(data_dir: Path, seed: int, wish: str | None = None) -> DemoCity:
     if not file.exists():
         _draw(file, seed, wish)
     city = _told(file)
-    wanted = wish and (EXTRACTS[wish].name if wish in EXTRACTS else made_up(seed=seed).name)
+    wanted = wish and (EXTRACTS[wish].name if wish in EXTRACTS else MADE_UP_NAME)
     if wanted and wanted != city.name:
         raise ValueError(
             f"{data_dir} has the city {city.name}, not {wanted}; choose another data folder, or "
@@ -108,5 +108,5 @@ def _told(file: Path) -> DemoCity:
     if "OpenStreetMap" in credit:
         source = "openstreetmap"
     else:
-        source = "made_up" if name == made_up().name else "own_file"
+        source = "made_up" if name == MADE_UP_NAME else "own_file"
     return DemoCity(name, source, credit)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TOWN: Final = (52.52, 13.405)
 TOWN_M: Final = 3000.0
 ROAM_M: Final = 1200.0
-_METRES_A_DEGREE: Final = 111_195.0
+METRES_A_DEGREE: Final = 111_195.0
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +93,8 @@ class Motion:
         self._latch = lock.sensors.latch
         north_m, east_m = (self._random.uniform(-TOWN_M, TOWN_M) for _ in range(2))
         self._home = home or (
-            TOWN[0] + north_m / _METRES_A_DEGREE,
-            TOWN[1] + east_m / (_METRES_A_DEGREE * math.cos(math.radians(TOWN[0]))),
+            TOWN[0] + north_m / METRES_A_DEGREE,
+            TOWN[1] + east_m / (METRES_A_DEGREE * math.cos(math.radians(TOWN[0]))),
         )
         self._is_rented = rented
         self._trip: Trip | None = None
@@ -225,9 +225,9 @@ class Motion:
     def _next_course_deg(self) -> float:
         """Return where the next leg goes: round a corner or straight on; from afar, home."""
         sky = self._gnss.sky
-        north_m = (self._home[0] - sky.latitude_deg) * _METRES_A_DEGREE
+        north_m = (self._home[0] - sky.latitude_deg) * METRES_A_DEGREE
         width = math.cos(math.radians(sky.latitude_deg))
-        east_m = (self._home[1] - sky.longitude_deg) * _METRES_A_DEGREE * width
+        east_m = (self._home[1] - sky.longitude_deg) * METRES_A_DEGREE * width
         if math.hypot(north_m, east_m) > ROAM_M:
             course_deg = math.degrees(math.atan2(east_m, north_m)) + self._random.uniform(-30, 30)
         else:

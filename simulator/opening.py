@@ -151,8 +151,7 @@ async def open_account(api_url: str, data_dir: Path) -> Account:
             try:
                 await customer.sign_in()
             except RefusedError:
-                await customer.sign_up("Kim Customer", time_zone="Europe/Berlin")
-                await customer.verify(await customer.read_mail())
+                await customer.join("Kim Customer", time_zone="Europe/Berlin")
             if not await customer.cards():
                 await customer.add_card("tok_ok")
     except RideError as trouble:

@@ -10,9 +10,10 @@ from typing import Any, Final, Literal
 from cloud.kit.clock import Clock
 from simulator.city import Spot
 from simulator.customer import Customer, RefusedError, RideError
+from simulator.motion import METRES_A_DEGREE
 from simulator.photo import take_photo
 from simulator.streets import StreetMap, length_m, metres
-from simulator.trip import CRUISE_KMH, ask_trip
+from simulator.trip import CRUISE_KMH, ask_trip, trip_file
 
 Kind = Literal["plain", "late", "misparked", "cancelled", "called_off", "declined"]
 """What becomes of it: late pauses on the way and goes on for long, cancelled lets the hold go,
@@ -102,17 +103,17 @@ class Ride:
         try:
             return await self._ride(plan, found, Done("ended", vehicle_id, rental_id))
         except BaseException:
-            self._trip_file(vehicle_id).unlink(missing_ok=True)
+            trip_file(self.vehicles / vehicle_id).unlink(missing_ok=True)
             raise
 
     async def give_back(self, rental: Mapping[str, Any]) -> None:
         """End what an earlier run left open, wherever it stands."""
         rental_id, vehicle_id = str(rental["id"]), str(rental["vehicle_id"])
-        self._trip_file(vehicle_id).unlink(missing_ok=True)
+        trip_file(self.vehicles / vehicle_id).unlink(missing_ok=True)
         if rental["state"] in ("authorising", "unlocking"):
             await self.customer.do(rental_id, "cancel")
         elif rental["state"] not in ("ending", "locked", "accepted"):
-            await self._end(rental_id, vehicle_id, _place_of(rental), accept_fee=True)
+            await self._end(rental_id, vehicle_id, _place_of(rental))
 
     async def _hold(self, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
         """Find a vehicle and hold it; another one where somebody was faster."""
@@ -155,7 +156,7 @@ class Ride:
         here = (float(found["place"]["lon"]), float(found["place"]["lat"]))
         if plan.kind != "called_off":
             here = await self._go(plan, done.rental_id, done.vehicle_id, here)
-        told = await self._end(done.rental_id, done.vehicle_id, here, accept_fee=True)
+        told = await self._end(done.rental_id, done.vehicle_id, here)
         self.say(f"the return is {told['state']}")
         if told["state"] == "pending":
             self.say(f"a person will look at it: {', '.join(told['reasons'])}; no fee meanwhile")
@@ -209,7 +210,7 @@ class Ride:
         """Return the way, and where it leads in words."""
         wanted_m = plan.minutes * 60 * _MEAN_MS * (1.8 if plan.kind == "late" else 1.0)
         if self.town is None or not self.town.bays:
-            half = wanted_m / 2 / 111_195
+            half = wanted_m / 2 / METRES_A_DEGREE
             return [start, (start[0], start[1] + half), start], "and back, as no streets are known"
         line, bay = self.town.ride(start, wanted_m, self.chance)
         if plan.kind == "misparked" and length_m(line) > 2 * _SHORT_OF_BAY_M:
@@ -232,9 +233,7 @@ class Ride:
             trip.unlink(missing_ok=True)
             self.say(f"{vehicle_id} did not get there in time; is mobility-sim run running?")
 
-    async def _end(
-        self, rental_id: str, vehicle_id: str, here: Spot, *, accept_fee: bool
-    ) -> dict[str, Any]:
+    async def _end(self, rental_id: str, vehicle_id: str, here: Spot) -> dict[str, Any]:
         """Park, photograph and end; move on from a full bay, accept what parking outside costs."""
         accepts, told = False, {"state": "none"}
         for _ in range(_MOVES + _RETAKES + 1):
@@ -249,7 +248,7 @@ class Ride:
             except RefusedError as refused:
                 if refused.kind == "/problems/bay-full":
                     here = await self._move_on(vehicle_id, here, refused)
-                elif refused.kind == "/problems/move-or-accept" and accept_fee:
+                elif refused.kind == "/problems/move-or-accept":
                     self.say(f"rides do not end here; accepting {_money(refused.problem)} for it")
                     accepts = True
                 else:
@@ -282,9 +281,6 @@ class Ride:
         line = self.town.route(here, there) if self.town is not None else [here, there]
         await self._along(vehicle_id, line)
         return there
-
-    def _trip_file(self, vehicle_id: str) -> Path:
-        return self.vehicles / vehicle_id / "trip.json"
 
 
 def card_for(kind: Kind) -> str:

@@ -60,12 +60,13 @@ def run(args: argparse.Namespace) -> int:
     kind = _kind(args)
     try:
         from simulator.customer import RideError
+        from simulator.vehicles import NoCloudError
 
         teller = _Teller(silent=args.json)
         done = asyncio.run(_ride(args, data_dir.resolve(), kind, teller.say))
     except ModuleNotFoundError as missing:
         return _say(f"{missing.name} is not installed; run: pip install 'mobilitycorp[sim]'")
-    except (RideError, OSError, ValueError) as trouble:
+    except (RideError, NoCloudError, OSError, ValueError) as trouble:
         return _say(sentence(trouble))
     if args.json:
         print(json.dumps({**asdict(done), "steps": teller.steps}))

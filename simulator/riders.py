@@ -16,7 +16,7 @@ from cloud.kit.folder import write_private
 from simulator.customer import Account, Customer, RefusedError, RideError
 from simulator.ride import Done, Kind, Plan, Ride, card_for
 from simulator.streets import StreetMap
-from simulator.vehicles import CITY
+from simulator.vehicles import CITY, NoCloudError, served
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +37,8 @@ _GIVE_BACK_S: Final = 60.0
 _MINUTES: Final = (0.7, 3.0)
 
 
-class NothingServedError(ValueError):
-    """No cloud serves the folder; the text says how to start one."""
-
-
 # An answer that looks otherwise than it should is no reason to end the demo.
-_TROUBLES: Final = (RideError, NothingServedError, OSError, LookupError, TypeError)
+_TROUBLES: Final = (RideError, NoCloudError, OSError, LookupError, TypeError)
 
 
 @dataclass(slots=True)
@@ -76,15 +72,8 @@ class Tally:
 
 
 def served_at(data_dir: Path) -> str:
-    """Return the address of the cloud that serves a folder; raises NothingServedError."""
-    from cloud.kit.runfile import read_runfile
-
-    served = read_runfile(data_dir)
-    if served is None or not Path(f"/proc/{served['pids']['cloud']}").exists():
-        raise NothingServedError(
-            f"no cloud serves {data_dir}; start one with: make demo DATA_DIR={data_dir}"
-        )
-    return str(served["api_url"])
+    """Return the address of the cloud that serves a folder; raises NoCloudError."""
+    return str(served(data_dir, start="make demo DATA_DIR=")["api_url"])
 
 
 def new_account() -> Account:
@@ -115,14 +104,20 @@ class Riders:
         self._data_dir = data_dir
         self._seed = seed
         self._clock = clock
+        self._town: StreetMap | None = None
         self._file = data_dir / "riders.json"
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
             known = [Account(**each) for each in json.loads(self._file.read_text("utf-8"))]
             self.accounts[: len(known)] = known[:count]
 
     async def run(self) -> None:
-        """Ride, each customer for themselves, until cancelled."""
+        """Ride, each customer for themselves, until cancelled.
+
+        Raises:
+            ValueError: there is a file of a city that cannot be read.
+        """
         self._keep()
+        self._town = await asyncio.to_thread(StreetMap.read, self._data_dir / CITY)
         async with asyncio.TaskGroup() as tasks:
             for number in range(len(self.accounts)):
                 tasks.create_task(self._live(number), name=f"rider-{number}")
@@ -145,9 +140,8 @@ class Riders:
 
     async def _be(self, number: int, chance: random.Random) -> None:
         api_url, outbox = served_at(self._data_dir), self._data_dir / "outbox"
-        town = StreetMap.read(self._data_dir / CITY)
         async with Customer(api_url, outbox, self.accounts[number]) as customer:
-            ride = Ride(customer, town, self._data_dir / "vehicles", chance, self._clock)
+            ride = Ride(customer, self._town, self._data_dir / "vehicles", chance, self._clock)
             free = await self._arrive(customer, number, ride)
             while free and served_at(self._data_dir) == api_url:
                 self.tally.add(await self._ride(customer, ride, chance))
@@ -161,8 +155,7 @@ class Riders:
         try:
             await customer.sign_in()
         except RefusedError:
-            await customer.sign_up(_NAMES[number % len(_NAMES)], time_zone="Europe/Berlin")
-            await customer.verify(await customer.read_mail())
+            await customer.join(_NAMES[number % len(_NAMES)], time_zone="Europe/Berlin")
         try:
             for rental in await customer.open_rentals():
                 await ride.give_back(rental)
@@ -175,7 +168,5 @@ class Riders:
     async def _ride(self, customer: Customer, ride: Ride, chance: random.Random) -> Done:
         """Take one ride, with the card that suits it as the only one."""
         kind = kind_of_ride(chance)
-        for card in await customer.cards():
-            await customer.remove_card(card["id"])
-        await customer.add_card(card_for(kind))
+        await customer.use_only(card_for(kind))
         return await ride.take(Plan(kind, chance.uniform(*_MINUTES)))

@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from simulator.city import METRES_A_DEGREE, Spot
+from simulator.city import Spot
+from simulator.motion import METRES_A_DEGREE
 
 _TRIES: Final = 12
 _CHOICES: Final = 4
@@ -85,7 +86,8 @@ class StreetMap:
 
     def neighbourhood(self, count: int) -> list[Bay]:
         """Return so many bays, those nearest to the middle of all; there must be one."""
-        return sorted(self.bays, key=lambda bay: metres(bay.at, self.middle))[:count]
+        middle = self.middle
+        return sorted(self.bays, key=lambda bay: metres(bay.at, middle))[:count]
 
     def route(self, start: Spot, end: Spot) -> list[Spot]:
         """Return the shortest way along the streets; straight where there are none."""

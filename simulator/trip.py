@@ -119,13 +119,19 @@ class Trip:
         return max(_LEAST_MS, math.sqrt((kmh / 3.6) ** 2 + 2 * _BRAKE_MS2 * left_m))
 
 
+def trip_file(folder: Path) -> Path:
+    """Return where the rider of the vehicle whose folder this is says which way to go."""
+    return folder / "trip.json"
+
+
 def ask_trip(folder: Path, line: Sequence[Spot]) -> Path:
     """Let the vehicle whose folder this is be ridden along a line; return the file that goes away.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    path, fresh = folder / "trip.json", folder / ".trip.json"
+    path = trip_file(folder)
+    fresh = path.with_name(f".{path.name}")
     fresh.write_text(json.dumps({"line": [list(spot) for spot in line]}), "utf-8")
     fresh.replace(path)
     return path

@@ -20,7 +20,7 @@ from firmware_shim.pty import Controller
 from simulator.load import LoadProfile
 from simulator.motion import Kept, Motion
 from simulator.streets import StreetMap
-from simulator.trip import read_trip
+from simulator.trip import read_trip, trip_file
 
 if TYPE_CHECKING:
     from cloud.kit.db import Db
@@ -80,7 +80,7 @@ class Vehicle:
     @property
     def trip_file(self) -> Path:
         """Where its rider says which way to go."""
-        return self.folder / "trip.json"
+        return trip_file(self.folder)
 
     def follow_trip(self) -> None:
         """Do as its rider's file says now; take the file away when it has arrived."""
@@ -155,9 +155,9 @@ def enrol(vehicles: Sequence[Vehicle], data_dir: Path, *, wait_s: float = 0.0) -
 
     from cloud.kit.db import connect
 
-    served = _served(data_dir, wait_s)
+    cloud = served(data_dir, wait_s)
     try:
-        with connect(served["postgres_dsn"]) as db:
+        with connect(cloud["postgres_dsn"]) as db:
             claims = {vehicle.id: _claim(db, vehicle) for vehicle in vehicles}
     except psycopg.Error as error:
         raise NoCloudError(
@@ -165,7 +165,7 @@ def enrol(vehicles: Sequence[Vehicle], data_dir: Path, *, wait_s: float = 0.0) -
             f"look at: mobility-cloud doctor --data-dir {data_dir}"
         ) from error
     for vehicle in vehicles:
-        _configure(vehicle, claims[vehicle.id], served)
+        _configure(vehicle, claims[vehicle.id], cloud)
 
 
 def _claim(db: "Db", vehicle: Vehicle) -> str | None:
@@ -208,18 +208,27 @@ def _configure(vehicle: Vehicle, claim: str | None, served: Mapping[str, Any]) -
     agent_config.write(vehicle.config, text, overwrite=True)
 
 
-def _served(data_dir: Path, wait_s: float) -> dict[str, Any]:
+def served(
+    data_dir: Path, wait_s: float = 0.0, *, start: str = "mobility-cloud serve --data-dir "
+) -> dict[str, Any]:
+    """Return what the cloud that serves a folder told.
+
+    Args:
+        data_dir: of the cloud.
+        wait_s: how long to wait for one, seconds; this blocks.
+        start: what to run, before the folder, where there is none.
+
+    Raises:
+        NoCloudError: no cloud serves that folder, nor did one begin to within `wait_s`.
+    """
     from cloud.kit.runfile import read_runfile
 
     ends_s = time.monotonic() + wait_s
-    while (served := read_runfile(data_dir)) is None or not _lives(served["pids"]["cloud"]):
+    while (told := read_runfile(data_dir)) is None or not _lives(told["pids"]["cloud"]):
         if time.monotonic() >= ends_s:
-            raise NoCloudError(
-                f"no cloud serves {data_dir}; start one with: "
-                f"mobility-cloud serve --data-dir {data_dir}"
-            )
+            raise NoCloudError(f"no cloud serves {data_dir}; start one with: {start}{data_dir}")
         time.sleep(LOOK_EVERY_S)
-    return served
+    return told
 
 
 def _lives(pid: int) -> bool:

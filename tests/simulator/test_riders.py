@@ -13,7 +13,8 @@ from cloud.kit.clock import SystemClock
 from simulator.figures import Figures
 from simulator.photo import take_photo
 from simulator.ride import Done
-from simulator.riders import NothingServedError, Riders, Tally, kind_of_ride, served_at
+from simulator.riders import Riders, Tally, kind_of_ride, served_at
+from simulator.vehicles import NoCloudError
 
 NOW = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
 
@@ -51,7 +52,7 @@ def test_accounts_are_new_ones_at_first_and_a_torn_file_is_forgotten(tmp_path: P
 
 
 def test_without_a_cloud_the_next_step_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NothingServedError, match="make demo DATA_DIR="):
+    with pytest.raises(NoCloudError, match="make demo DATA_DIR="):
         served_at(tmp_path)
 
 

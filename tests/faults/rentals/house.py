@@ -23,7 +23,7 @@ import httpx
 
 from cloud.kit.nats import EmbeddedNats
 from cloud.kit.postgres import EmbeddedPostgres
-from simulator.city import made_up
+from simulator.city import MADE_UP_NAME, made_up
 from simulator.opening import park, set_prices
 from simulator.streets import StreetMap
 from simulator.vehicles import CITY, Vehicle, make_vehicles
@@ -222,7 +222,7 @@ class House:
         )
         if done.returncode:
             raise RuntimeError(f"the city was not imported: {done.stderr.decode()}")
-        set_prices(self.dsn, f"{self.url}/", "Blocksburg")
+        set_prices(self.dsn, f"{self.url}/", MADE_UP_NAME)
 
     def _start_fleet(self) -> None:
         """Start the vehicles, each in a bay, and wait until the cloud knows where."""

@@ -107,8 +107,7 @@ async def ride_on(house: House, number: int, told: Told, seed: int) -> None:
     """
     chance = random.Random(f"{seed}/rider/{number}")
     async with StubbornCustomer(house, number, told) as customer:
-        await customer.sign_up(f"Rider {number}", time_zone="Europe/Berlin")
-        await customer.verify(await customer.read_mail())
+        await customer.join(f"Rider {number}", time_zone="Europe/Berlin")
         meter = asyncio.create_task(_look_at_the_meter(customer), name=f"meter-{number}")
         ride = Ride(customer, house.town(), house.homes, chance, SystemClock())
         while not told.are_enough:
@@ -132,10 +131,7 @@ async def _look_at_the_meter(customer: Customer) -> None:
 
 
 async def _one(ride: Ride, kind: Kind, chance: random.Random, told: Told) -> None:
-    customer = ride.customer
-    for card in await customer.cards():
-        await customer.remove_card(card["id"])
-    await customer.add_card(card_for(kind))
+    await ride.customer.use_only(card_for(kind))
     told.take_in(await ride.take(Plan(kind, chance.uniform(*_MINUTES))))
 
 

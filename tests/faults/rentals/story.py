@@ -97,7 +97,7 @@ class Report:
         after: dict[int, float] = {}
         for request in self.told.requests:
             gap_s = request.ended_s - strike.at_s
-            if gap_s > 0:
+            if request.began_s > strike.at_s:
                 after[request.rider] = min(gap_s, after.get(request.rider, math.inf))
         return sorted(after.values())
 
