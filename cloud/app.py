@@ -415,15 +415,17 @@ class Running:
         return None if self._link_is_up() else "no connection to the broker; is it running?"
 
 
-def all_subscribers(settings: CloudSettings, clock: Clock) -> tuple[Subscriber, ...]:
-    """Return who acts on events, of every context.
+def all_subscribers(
+    settings: CloudSettings, clock: Clock, key: str | None = None
+) -> tuple[Subscriber, ...]:
+    """Return who acts on events, of every context; `key` is for who delivers nothing.
 
     Raises:
         ValueError: `settings.mail` is no mail server.
     """
     post = Post(
         mail_by(settings.mail, settings.mail_from, settings.data_dir / "outbox", clock),
-        VerificationTokens(token_key(settings)),
+        VerificationTokens(token_key(settings) if key is None else key),
         _public_url(settings),
         clock,
     )

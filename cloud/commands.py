@@ -208,25 +208,13 @@ def _add_account(arguments: argparse.Namespace) -> int:
         return commands.add(arguments, db, SystemClock())
 
 
-def _of_identity(name: str, arguments: argparse.Namespace) -> int:
-    from cloud.identity import commands
+def _of(context: str, name: str, arguments: argparse.Namespace) -> int:
+    """Run what a context does with a database that is there already and the clock."""
+    from cloud.fleet import commands as fleet
+    from cloud.identity import commands as identity
+    from cloud.payments import commands as payments
 
-    with _database(_existing(arguments)) as db:
-        exit_code: int = getattr(commands, name)(arguments, db, SystemClock())
-    return exit_code
-
-
-def _of_city(name: str, arguments: argparse.Namespace) -> int:
-    from cloud.fleet import commands
-
-    with _database(_existing(arguments)) as db:
-        exit_code: int = getattr(commands, name)(arguments, db, SystemClock())
-    return exit_code
-
-
-def _of_payments(name: str, arguments: argparse.Namespace) -> int:
-    from cloud.payments import commands
-
+    commands = {"fleet": fleet, "identity": identity, "payments": payments}[context]
     with _database(_existing(arguments)) as db:
         exit_code: int = getattr(commands, name)(arguments, db, SystemClock())
     return exit_code
@@ -286,19 +274,19 @@ _COMMANDS = {
     "devices certificates": _list_certificates,
     "telemetry export": _export,
     "accounts add": _add_account,
-    "accounts list": lambda arguments: _of_identity("list_all", arguments),
-    "accounts disable": lambda arguments: _of_identity("disable", arguments),
-    "accounts unlock": lambda arguments: _of_identity("unlock", arguments),
-    "audit verify": lambda arguments: _of_identity("verify", arguments),
-    "audit list": lambda arguments: _of_identity("list_audit", arguments),
+    "accounts list": lambda arguments: _of("identity", "list_all", arguments),
+    "accounts disable": lambda arguments: _of("identity", "disable", arguments),
+    "accounts unlock": lambda arguments: _of("identity", "unlock", arguments),
+    "audit verify": lambda arguments: _of("identity", "verify", arguments),
+    "audit list": lambda arguments: _of("identity", "list_audit", arguments),
     "signer show": lambda arguments: _of_signer("show", arguments),
     "signer rotate": lambda arguments: _of_signer("rotate", arguments),
-    "city import": lambda arguments: _of_city("import_file", arguments),
-    "city vehicle": lambda arguments: _of_city("assign", arguments),
-    "tariffs set": lambda arguments: _of_payments("set_tariffs", arguments),
-    "tariffs show": lambda arguments: _of_payments("show_tariffs", arguments),
-    "seller set": lambda arguments: _of_payments("set_seller", arguments),
-    "seller show": lambda arguments: _of_payments("show_seller", arguments),
+    "city import": lambda arguments: _of("fleet", "import_file", arguments),
+    "city vehicle": lambda arguments: _of("fleet", "assign", arguments),
+    "tariffs set": lambda arguments: _of("payments", "set_tariffs", arguments),
+    "tariffs show": lambda arguments: _of("payments", "show_tariffs", arguments),
+    "seller set": lambda arguments: _of("payments", "set_seller", arguments),
+    "seller show": lambda arguments: _of("payments", "show_seller", arguments),
     "events held": _list_held,
     "events replay": lambda arguments: _of_held("replay_held", arguments),
     "events discard": lambda arguments: _of_held("discard_held", arguments),
@@ -338,7 +326,8 @@ def _database(settings: CloudSettings) -> Iterator[Db]:
 
     clock = SystemClock()
     with database_for(settings) as dsn:
-        prepare_database(dsn, clock, all_subscribers(settings, clock))
+        # They are registered and not called: no key is made for them.
+        prepare_database(dsn, clock, all_subscribers(settings, clock, key=""))
         with connect(dsn) as db:
             yield db
 

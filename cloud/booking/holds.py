@@ -16,7 +16,7 @@ from cloud.booking.store.search import Vehicle
 from cloud.events.booking import Held, HoldCancelled, HoldExpired, TimerSet
 from cloud.kit.db import Db
 from cloud.kit.events import publish
-from cloud.kit.ids import id_at
+from cloud.kit.ids import new_id
 from cloud.kit.scope import Scope
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def _hold(
             raise problems.NoPriceError(vehicle.type)
         expires_at = at + timedelta(minutes=minutes)
         row = Row(
-            id=id_at(int(at.timestamp() * 1000)),
+            id=new_id(at),
             tenant=customer.scope.tenant,
             city=customer.scope.city,
             vehicle_id=vehicle_id,
@@ -160,7 +160,7 @@ def block(
 ) -> UUID:
     """Take a vehicle out of rent for a crew; raises TakenError while somebody has it then."""
     row = Row(
-        id=id_at(int(at.timestamp() * 1000)),
+        id=new_id(at),
         tenant=scope.tenant,
         city=scope.city,
         vehicle_id=vehicle_id,
@@ -195,7 +195,7 @@ def unblock(db: Db, block_id: UUID, at: datetime) -> bool:
 def block_open(db: Db, scope: Scope, vehicle_id: str, rental_id: UUID, at: datetime) -> None:
     """Keep a vehicle that may stand open after a rental from everybody, unless somebody has it."""
     row = Row(
-        id=id_at(int(at.timestamp() * 1000)),
+        id=new_id(at),
         tenant=scope.tenant,
         city=scope.city,
         vehicle_id=vehicle_id,

@@ -17,7 +17,7 @@ from cloud.booking.store.rentals import Asked, Rental
 from cloud.events.booking import VehicleLeftOpen
 from cloud.kit.db import Db
 from cloud.kit.events import publish
-from cloud.kit.ids import id_at
+from cloud.kit.ids import new_id
 
 _KINDS: dict[str, Literal["lock", "unlock"]] = {
     "unlock": "unlock",
@@ -130,7 +130,7 @@ def lock_again(db: Db, parts: Parts, command_id: UUID, at: datetime) -> None:
 
 
 def _defer(db: Db, parts: Parts, rental: Rental, at: datetime, attempt: int) -> None:
-    command_id = id_at(int(at.timestamp() * 1000))
+    command_id = new_id(at)
     asked = Asked(command_id, rental.id, rental.vehicle_id, "secure", attempt, at, "deferred")
     rentals.add_command(db, rental.scope, asked)
     set_timer(db, rental.scope, command_id, "lock_again", at, at + parts.policy.lock_again_after)
@@ -143,7 +143,7 @@ def _ask_or_note(
     try:
         return ask(db, parts, rental, purpose, at, attempt)
     except NotAskedError as why:
-        command_id = id_at(int(at.timestamp() * 1000))
+        command_id = new_id(at)
         asked = Asked(command_id, rental.id, rental.vehicle_id, purpose, attempt, at, "not_asked")
         rentals.add_command(db, rental.scope, asked)
         rentals.note(db, rental, [Entry("lock_failed", at, detail=str(why))], at)

@@ -24,7 +24,7 @@ from cloud.booking.store.rentals import Rental
 from cloud.events.booking import RentalCancelled, RentalEnded, RentalEndRequested
 from cloud.kit.db import Db
 from cloud.kit.events import publish
-from cloud.kit.ids import id_at
+from cloud.kit.ids import new_id
 
 
 def start(
@@ -55,7 +55,7 @@ def _start(
             raise problems.NoSuchVehicleError(row.vehicle_id)
         quote = Quote.from_json(row.quote or {})
         rental = Rental(
-            id=id_at(int(at.timestamp() * 1000)),
+            id=new_id(at),
             tenant=row.tenant,
             city=row.city,
             calendar_id=row.id,

@@ -21,7 +21,7 @@ from cloud.identity import api as identity
 from cloud.kit import tracing
 from cloud.kit.db import Db, joined
 from cloud.kit.events import publish
-from cloud.kit.ids import id_at
+from cloud.kit.ids import new_id
 from cloud.kit.principal import Principal
 from cloud.kit.scope import Scope
 from protocol.commands import ArgsError, check_args
@@ -83,7 +83,7 @@ def request_command(
         immobilising = rules.immobilises(wish.kind, checked)
         alone = count(db, who, wish.device_id, at, limits or Limits(), immobilising=immobilising)
         row = CommandRow(
-            id=id_at(int(at.timestamp() * 1000)),
+            id=new_id(at),
             tenant=scope.tenant,
             city=scope.city,
             device_id=wish.device_id,

@@ -19,7 +19,6 @@ from cloud.kit.db import Db
 from cloud.kit.http import Moment, Problem, Reason, told_problems
 from cloud.kit.idempotency import Answer, Asked, keyed, once
 from cloud.kit.principal import Principal
-from cloud.kit.scope import Scope
 
 router = APIRouter(tags=["commands"])
 
@@ -153,7 +152,7 @@ def commands(
     """List the newest commands of a vehicle, newest first."""
     with request.app.state.pool.connection() as db:
         vehicle = _vehicle(db, who, vehicle_id)
-        found = devices.newest_commands(db, _scope(who), vehicle.id, limit)
+        found = devices.newest_commands(db, who.realm, vehicle.id, limit)
     return [CommandBody.model_validate(row) for row in found]
 
 
@@ -164,7 +163,7 @@ def twin(
     """Return how a vehicle is wanted and what its device said of that."""
     with request.app.state.pool.connection() as db:
         vehicle = _vehicle(db, who, vehicle_id)
-        found = devices.twin(db, _scope(who), vehicle.device_id)
+        found = devices.twin(db, who.realm, vehicle.device_id)
     return TwinBody(desired=_desired(found), reported=_reported(found))
 
 
@@ -213,12 +212,8 @@ def _check_scopes(who: Principal, scopes: list[str]) -> None:
             raise ScopeMissingError(scope)
 
 
-def _scope(who: Principal) -> Scope:
-    return who.realm
-
-
 def _vehicle(db: Db, who: Principal, vehicle_id: str) -> Vehicle:
-    found = store.vehicle(db, _scope(who), vehicle_id)
+    found = store.vehicle(db, who.realm, vehicle_id)
     if found is None:
         raise Problem(
             404,

@@ -12,7 +12,7 @@ from cloud.kit.clock import Clock
 from cloud.kit.db import Db
 from cloud.kit.scope import DEMO
 
-DONE, TROUBLE = 0, 1
+DONE = 0
 
 
 def import_file(arguments: argparse.Namespace, db: Db, clock: Clock) -> int:

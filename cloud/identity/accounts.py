@@ -12,7 +12,7 @@ from cloud.identity.store import accounts as store
 from cloud.identity.store import sessions
 from cloud.identity.trail import audit
 from cloud.kit.db import Db
-from cloud.kit.ids import id_at
+from cloud.kit.ids import new_id
 from cloud.kit.scope import DEMO, Scope
 
 
@@ -186,7 +186,7 @@ def _existing(db: Db, user: str) -> Account:
 def _new(name: str, role: str, scopes: Sequence[str], scope: Scope, at: datetime) -> Account:
     kind: AccountKind = "staff" if role else "service"
     account = Account(
-        id=id_at(int(at.timestamp() * 1000)),
+        id=new_id(at),
         tenant=scope.tenant,
         city=scope.city,
         name=model.canonical_name(name),

@@ -5,7 +5,6 @@ Both cost the same whether an e-mail address is known or not.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from cloud.events.identity import LetterAsked
 from cloud.identity import customer_rules as rules
@@ -14,7 +13,6 @@ from cloud.identity.store import accounts, sign_ups
 from cloud.identity.store.sign_ups import Letter
 from cloud.kit.db import Db
 from cloud.kit.events import publish
-from cloud.kit.ids import id_at
 from cloud.kit.scope import Scope
 
 Guard = tuple[str, bytes, int]
@@ -47,8 +45,3 @@ def owe(db: Db, letter: Letter) -> None:
         tenant=letter.tenant, city=letter.city, letter_id=letter.id, at=letter.asked_at
     )
     publish(db, asked, at=letter.asked_at)
-
-
-def new_id(now: datetime) -> UUID:
-    """Return an id that sorts by time."""
-    return id_at(int(now.timestamp() * 1000))

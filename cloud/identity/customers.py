@@ -27,7 +27,7 @@ from cloud.identity.customer_rules import (
 from cloud.identity.store import customers as store
 from cloud.kit.db import Db, joined
 from cloud.kit.events import publish
-from cloud.kit.ids import id_at
+from cloud.kit.ids import new_id
 from cloud.kit.scope import Scope
 
 DEFAULT_METHOD = "default"
@@ -171,7 +171,7 @@ def add_method(db: Db, scope: Scope, customer_id: str, card: Card, at: datetime)
         if len(there) >= rules.MOST_METHODS:
             raise TooManyMethodsError
         method = PaymentMethod(
-            _id(at), str(account_id), card.provider, card.token, card.last4, card.brand, at
+            new_id(at), str(account_id), card.provider, card.token, card.last4, card.brand, at
         )
         store.add_method(db, scope, account_id, method)
         told = PaymentMethodAdded(
@@ -231,7 +231,7 @@ def _existing(db: Db, scope: Scope, customer_id: str) -> Customer:
 
 def _locked(db: Db, scope: Scope, customer_id: str) -> Customer:
     account_id = _uuid(customer_id)
-    found = None if account_id is None else store.lock(db, scope, account_id)
+    found = None if account_id is None else store.find(db, scope, account_id, lock=True)
     if found is None:
         raise NoSuchCustomerError
     return found
@@ -242,7 +242,3 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def _id(at: datetime) -> UUID:
-    return id_at(int(at.timestamp() * 1000))

@@ -20,6 +20,7 @@ from cloud.identity.trail import audit
 from cloud.identity.verification import VerificationTokens
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db
+from cloud.kit.ids import new_id
 from cloud.kit.scope import DEMO, Scope
 
 
@@ -79,11 +80,11 @@ class PasswordReset:
         counted = asking.guards("reset", email, address, self._address_limit)
         with self._connections() as db, db.transaction():
             wait = asking.count(db, self._scope, counted, now)
+            if wait is None:
+                asking.owe(db, self._letter("reset", email, now))
         if wait is not None:
             RESETS.labels("too_many").inc()
             raise TooManyResetsError(wait)
-        with self._connections() as db, db.transaction():
-            asking.owe(db, self._letter("reset", email, now))
         RESETS.labels("asked").inc()
 
     def set_password(self, token: str, password: str, address: str) -> None:
@@ -119,12 +120,12 @@ class PasswordReset:
     def _letter(self, kind: sign_ups.LetterKind, email: str, now: datetime) -> Letter:
         """Return a letter; it is written in the language of whoever owns the address."""
         tenant, city = self._scope.tenant, self._scope.city
-        return Letter(asking.new_id(now), tenant, city, email, "", None, now, kind=kind)
+        return Letter(new_id(now), tenant, city, email, "", None, now, kind=kind)
 
 
 def _checked(db: Db, letter_id: UUID, now: datetime) -> tuple[Letter, Account]:
     """Return the letter of a link, locked, and whose password it may set."""
-    letter = sign_ups.lock_letter(db, letter_id)
+    letter = sign_ups.letter(db, letter_id, lock=True)
     if letter is None or letter.kind != "reset":
         raise LinkUnknownError
     account = accounts.by_sign_in_name(db, letter.email)

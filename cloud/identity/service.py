@@ -21,7 +21,7 @@ from cloud.identity.tokens import LIFETIME, AccessTokens
 from cloud.identity.trail import audit
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db
-from cloud.kit.ids import id_at
+from cloud.kit.ids import new_id
 from cloud.kit.principal import Credentials, Principal
 from cloud.kit.scope import DEMO
 
@@ -131,7 +131,7 @@ class SignIn:
 
         They are good for nothing unless it commits.
         """
-        session = id_at(int(now.timestamp() * 1000))
+        session = new_id(now)
         refresh = secrets.token_urlsafe(32)
         expires_at = now + model.SESSION_LIFETIME
         sessions.start(db, session, account, asked, now, expires_at)
@@ -176,7 +176,7 @@ class SignIn:
     def sign_in_page(self, user: str, password: str, address: str) -> PageSession:
         """Return a new session for a browser; raises as `sign_in` does."""
         account, now = self._checked(user, password, address)
-        session, secret = id_at(int(now.timestamp() * 1000)), secrets.token_urlsafe(32)
+        session, secret = new_id(now), secrets.token_urlsafe(32)
         lifetime = model.SESSION_LIFETIME
         who = account.principal(by_cookie=True)
         with self._connections() as db, db.transaction():

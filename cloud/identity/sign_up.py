@@ -23,6 +23,7 @@ from cloud.identity.verification import VerificationTokens
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db
 from cloud.kit.events import publish
+from cloud.kit.ids import new_id
 from cloud.kit.scope import DEMO, Scope
 
 
@@ -113,7 +114,7 @@ class SignUp:
         self._count(wish.email, address, now)
         password_hash = self._passwords.hash(wish.password)
         asked = sign_ups.SignUp(
-            id=asking.new_id(now),
+            id=new_id(now),
             tenant=self.scope.tenant,
             city=self.scope.city,
             email=wish.email,
@@ -165,7 +166,7 @@ class SignUp:
         if password is not None:
             self._check_password(sign_up_id, password)
         with self._connections() as db, db.transaction():
-            asked = sign_ups.lock(db, sign_up_id)
+            asked = sign_ups.find(db, sign_up_id, lock=True)
             if asked is None:
                 raise LinkUnknownError
             known = accounts.by_sign_in_name(db, asked.email)
@@ -192,7 +193,7 @@ class SignUp:
         self, email: str, language: str, sign_up_id: UUID | None, now: datetime
     ) -> sign_ups.Letter:
         tenant, city = self.scope.tenant, self.scope.city
-        return sign_ups.Letter(asking.new_id(now), tenant, city, email, language, sign_up_id, now)
+        return sign_ups.Letter(new_id(now), tenant, city, email, language, sign_up_id, now)
 
     def _count(self, email: str, address: str, now: datetime) -> None:
         """Count it by e-mail address, known or not, and by where it comes from."""
@@ -216,7 +217,7 @@ def _checked(wish: Wish) -> Wish:
 
 
 def _become_customer(db: Db, asked: sign_ups.SignUp, now: datetime) -> Account:
-    account_id = asking.new_id(now)
+    account_id = new_id(now)
     account = Account(
         id=account_id,
         tenant=asked.tenant,

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import jwt
 
-from cloud.identity.model import CUSTOMER_SCOPES
 from cloud.kit.principal import SCOPES, Principal
 
 LIFETIME = timedelta(minutes=10)
@@ -83,7 +82,7 @@ class AccessTokens:
                 role=claims["role"],
                 tenant=claims["tenant"],
                 city=claims["city"],
-                scopes=frozenset(claims["scope"].split()) & (SCOPES.keys() | CUSTOMER_SCOPES),
+                scopes=frozenset(claims["scope"].split()) & SCOPES.keys(),
             )
         except (jwt.PyJWTError, AttributeError, TypeError, ValueError):
             return None

@@ -141,7 +141,7 @@ class Marker:
             CsrfRefusedError: an unsafe request by cookie without the session's CSRF token.
             ScopeMissingError: somebody who may not.
         """
-        if "Authorization" in request.headers:
+        if request.headers.get("Authorization"):
             # A token says who it is for by itself: a thread would cost more than reading it.
             who = principal_of(request)
         else:

@@ -15,12 +15,18 @@ _LAST_PORT = 65_535
 _SECRETS = "secrets.json"
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file atomically and durably with one that only its owner can read."""
+def write_private(path: Path, content: str | bytes) -> None:
+    """Replace a file atomically and durably with one that only its owner can read.
+
+    Raises:
+        OSError: the folder is missing, the disk full.
+        UnicodeEncodeError: a text that UTF-8 cannot write.
+    """
+    raw = content.encode() if isinstance(content, str) else content
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

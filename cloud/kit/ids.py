@@ -1,6 +1,7 @@
 """Identifiers that sort by the time they were made."""
 
 import secrets
+from datetime import datetime
 from uuid import UUID
 
 from cloud.kit.clock import SystemClock
@@ -9,9 +10,13 @@ _VERSION_7 = 0x7
 _VARIANT = 0b10
 
 
-def new_id() -> UUID:
-    """Return a UUID version 7 (RFC 9562): 48 bits of milliseconds, then 74 random bits."""
-    return id_at(int(SystemClock().now().timestamp() * 1000))
+def new_id(at: datetime | None = None) -> UUID:
+    """Return a UUID version 7 (RFC 9562): 48 bits of milliseconds, then 74 random bits.
+
+    Args:
+        at: the moment it carries; now when None.
+    """
+    return id_at(int((at or SystemClock().now()).timestamp() * 1000))
 
 
 def id_at(unix_ms: int) -> UUID:

@@ -39,8 +39,10 @@ def check_members(told: Mapping[str, Any]) -> None:
             f" {', '.join(sorted(_MEMBERS))}"
         )
     for name in ("per_min_pricing", "per_km_pricing"):
-        for segment in told.get(name) or ():
-            wrong = sorted(set(segment) - _SEGMENT_MEMBERS)
+        segments = told.get(name)
+        # What is no list of objects, `from_json` refuses by name.
+        for segment in segments if isinstance(segments, list) else ():
+            wrong = sorted(set(segment if isinstance(segment, dict) else ()) - _SEGMENT_MEMBERS)
             if wrong:
                 raise PlanError(
                     f"a segment of {name} has no {wrong[0]!r}; it has start, rate, interval and end"

@@ -87,7 +87,7 @@ def authorise(
         )
         if store.add(db, hold):
             if is_free:
-                publish(db, _authorised(hold), at=at)
+                publish(db, authorised(hold), at=at)
             else:
                 _ask(db, hold, "authorise", amount.amount_minor, at)
             return hold
@@ -112,10 +112,10 @@ def top_up(db: Db, scope: Scope, rental_id: UUID, to: Money, at: datetime) -> Au
     """
     with db.transaction():
         hold = _locked(db, scope, rental_id)
-        asked = store.last_asked_minor(db, hold.id)
         failed_at = hold.top_up_failed_at
         if failed_at is not None and at < failed_at + _TOP_UP_AGAIN:
             return hold
+        asked = store.last_asked_minor(db, hold.id)
         if hold.state == "authorised" and to.amount_minor > max(asked, hold.held_minor):
             _ask(db, hold, "increment", (to - Money(0, hold.currency)).amount_minor, at)
         return hold
@@ -286,7 +286,8 @@ def released(hold: Authorisation, at: datetime) -> told.Released:
     )
 
 
-def _authorised(hold: Authorisation) -> told.Authorised:
+def authorised(hold: Authorisation) -> told.Authorised:
+    """Return the event that a hold stands, at its last change."""
     return told.Authorised(
         tenant=hold.tenant,
         city=hold.city,
@@ -296,7 +297,7 @@ def _authorised(hold: Authorisation) -> told.Authorised:
         amount_minor=hold.held_minor,
         currency=hold.currency,
         at=hold.changed_at,
-        capture_before=None,
+        capture_before=hold.capture_before,
     )
 
 

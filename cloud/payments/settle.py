@@ -180,8 +180,7 @@ def _event(
     made: Event | None = None
     match operation.kind, outcome.done:
         case "authorise", True if after.state == "authorised":
-            about |= {"amount_minor": after.held_minor, "capture_before": after.capture_before}
-            made = told.Authorised.model_validate(about)
+            made = service.authorised(after)
         case "authorise", False if after.state == "declined":
             about |= {"amount_minor": after.asked_minor, "code": after.code}
             made = told.AuthorisationDeclined.model_validate(about)

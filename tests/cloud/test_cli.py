@@ -261,3 +261,11 @@ def test_a_time_without_a_zone_is_utc_and_the_help_says_so(capsys: Captured) -> 
         main(["telemetry", "export", "--help"])
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("UTC when no zone is given") == 2
+
+
+def test_a_command_that_only_reads_makes_no_folder_and_no_key(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    assert main(["audit", "list"]) == 0
+    assert not (tmp_path / "data").exists()
+    capsys.readouterr()

@@ -38,26 +38,15 @@ def add(db: Db, account_id: UUID, customer: Customer) -> bool:
     return done.rowcount == 1
 
 
-def find(db: Db, scope: Scope, account_id: UUID) -> Customer | None:
-    """Return a customer."""
+def find(db: Db, scope: Scope, account_id: UUID, *, lock: bool = False) -> Customer | None:
+    """Return a customer; locked, nobody else changes it until the transaction ends."""
     with db.cursor(row_factory=class_row(Customer)) as cursor:
         return cursor.execute(
             sql.SQL(
                 "SELECT {} FROM identity.customer"
                 " WHERE account_id = %s AND tenant = %s AND city = %s"
-            ).format(_CUSTOMER),
-            (account_id, scope.tenant, scope.city),
-        ).fetchone()
-
-
-def lock(db: Db, scope: Scope, account_id: UUID) -> Customer | None:
-    """Return a customer whom nobody else changes until this transaction is over."""
-    with db.cursor(row_factory=class_row(Customer)) as cursor:
-        return cursor.execute(
-            sql.SQL(
-                "SELECT {} FROM identity.customer"
-                " WHERE account_id = %s AND tenant = %s AND city = %s FOR UPDATE"
-            ).format(_CUSTOMER),
+            ).format(_CUSTOMER)
+            + sql.SQL(" FOR UPDATE" if lock else ""),
             (account_id, scope.tenant, scope.city),
         ).fetchone()
 

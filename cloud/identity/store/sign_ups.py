@@ -81,20 +81,12 @@ def add(db: Db, asked: SignUp) -> None:
     )
 
 
-def lock(db: Db, sign_up_id: UUID) -> SignUp | None:
-    """Return a sign-up; nobody else verifies it until this transaction is over."""
+def find(db: Db, sign_up_id: UUID, *, lock: bool = False) -> SignUp | None:
+    """Return a sign-up; locked, nobody else verifies it until the transaction ends."""
     with db.cursor(row_factory=class_row(SignUp)) as cursor:
         return cursor.execute(
-            sql.SQL("SELECT {} FROM identity.sign_up WHERE id = %s FOR UPDATE").format(_SIGN_UP),
-            (sign_up_id,),
-        ).fetchone()
-
-
-def find(db: Db, sign_up_id: UUID) -> SignUp | None:
-    """Return a sign-up."""
-    with db.cursor(row_factory=class_row(SignUp)) as cursor:
-        return cursor.execute(
-            sql.SQL("SELECT {} FROM identity.sign_up WHERE id = %s").format(_SIGN_UP),
+            sql.SQL("SELECT {} FROM identity.sign_up WHERE id = %s").format(_SIGN_UP)
+            + sql.SQL(" FOR UPDATE" if lock else ""),
             (sign_up_id,),
         ).fetchone()
 
@@ -147,19 +139,12 @@ def add_letter(db: Db, letter: Letter) -> None:
     )
 
 
-def letter(db: Db, letter_id: UUID) -> Letter | None:
-    """Return a mail that is or was owed."""
+def letter(db: Db, letter_id: UUID, *, lock: bool = False) -> Letter | None:
+    """Return a mail that is or was owed; locked, only this transaction uses its link."""
     with db.cursor(row_factory=class_row(Letter)) as cursor:
         return cursor.execute(
-            sql.SQL("SELECT {} FROM identity.letter WHERE id = %s").format(_LETTER), (letter_id,)
-        ).fetchone()
-
-
-def lock_letter(db: Db, letter_id: UUID) -> Letter | None:
-    """Return a mail; nobody else uses its link until this transaction is over."""
-    with db.cursor(row_factory=class_row(Letter)) as cursor:
-        return cursor.execute(
-            sql.SQL("SELECT {} FROM identity.letter WHERE id = %s FOR UPDATE").format(_LETTER),
+            sql.SQL("SELECT {} FROM identity.letter WHERE id = %s").format(_LETTER)
+            + sql.SQL(" FOR UPDATE" if lock else ""),
             (letter_id,),
         ).fetchone()
 

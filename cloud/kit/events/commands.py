@@ -10,7 +10,7 @@ from cloud.kit.clock import rfc3339
 from cloud.kit.db import Db
 from cloud.kit.events.held import discard, held, replay
 
-DONE, TROUBLE = 0, 1
+DONE = 0
 _MOST = 100_000
 
 Note = Callable[[Db, str, Sequence[int]], None]

@@ -99,7 +99,7 @@ class OutboxMail:
         message = composed(self._sender, to, subject, text, html, about, self._clock)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(self._folder / f"{about}.eml", message.as_bytes().decode("ascii"))
+            write_private(self._folder / f"{about}.eml", message.as_bytes())
         except OSError as trouble:
             raise MailLaterError(f"the outbox cannot be written: {trouble}") from trouble
 

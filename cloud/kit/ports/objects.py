@@ -1,10 +1,10 @@
 """Where big things are kept: an object store, by default a folder that only we can read."""
 
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Protocol
+
+from cloud.kit.folder import write_private
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
@@ -35,16 +35,7 @@ class FolderObjects:
         """Write the file of a key; raises OSError on a full disk, ValueError for a bad key."""
         path = self._path(key)
         self._make(path.parent)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_private(path, content)
 
     def get(self, key: str) -> bytes:
         """Read the file of a key; raises KeyError when there is none."""

@@ -1,5 +1,6 @@
 """Markers on routes: who gets in, who does not, and what they are told."""
 
+import threading
 from typing import Annotated
 
 import httpx
@@ -9,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from cloud.kit.auth import (
     CSRF_HEADER,
     SCOPES,
+    Credentials,
     Principal,
     csrf_of,
     markers,
@@ -108,6 +110,19 @@ async def test_a_bad_authorization_is_nobodys_even_beside_a_good_cookie(
 ) -> None:
     answer = await ask(app, "/mine", cookie="admin", headers={"Authorization": shown})
     assert answer.status_code == 401
+
+
+async def test_a_session_is_looked_up_in_a_thread_even_beside_an_empty_header(app: FastAPI) -> None:
+    asked_in = []
+
+    def authenticate(shown: Credentials) -> Principal | None:
+        asked_in.append(threading.current_thread())
+        return by_role(shown)
+
+    app.state.authenticate = authenticate
+    answer = await ask(app, "/mine", cookie="viewer", headers={"Authorization": ""})
+    assert answer.status_code == 200
+    assert threading.main_thread() not in asked_in
 
 
 async def test_a_page_reads_with_its_cookie_alone(app: FastAPI) -> None:

@@ -57,6 +57,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("Gr\u00fc\u00dfe\r\n", b"Gr\xc3\xbc\xc3\x9fe\r\n"), (b"\xff\r\n\x00", b"\xff\r\n\x00")],
+)
+def test_text_is_written_as_utf_8_and_bytes_as_they_are(
+    tmp_path: Path, content: str | bytes, found: bytes
+) -> None:
+    write_private(tmp_path / "notes", content)
+    assert (tmp_path / "notes").read_bytes() == found
+
+
 def test_the_run_file_is_there_while_serving_and_private(tmp_path: Path) -> None:
     assert read_runfile(tmp_path) is None
     with only_server(tmp_path):

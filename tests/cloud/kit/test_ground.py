@@ -47,6 +47,11 @@ def test_new_ids_carry_the_present_time() -> None:
     assert abs((new_id().int >> 80) - time.time_ns() // 1_000_000) < 60_000
 
 
+def test_an_id_of_a_moment_carries_it_in_milliseconds() -> None:
+    in_berlin = datetime(2026, 7, 1, 14, 0, 0, 123_999, tzinfo=timezone(timedelta(hours=2)))
+    assert new_id(in_berlin).int >> 80 == 1_782_907_200_123
+
+
 @given(amounts, amounts)
 def test_money_adds_up_exactly(one: int, other: int) -> None:
     total = Money(one, "EUR") + Money(other, "EUR")

@@ -207,10 +207,10 @@ class Till:
         return int(row[0])
 
     def told(self, rental_id: UUID) -> list[str]:
-        """The types of events about a rental, in order."""
+        """The types of events about a rental, in the order in which they were written."""
         with self.pool.connection() as db:
             rows = db.execute(
-                "SELECT type FROM kit.event WHERE subject = %s ORDER BY id", (str(rental_id),)
+                "SELECT type FROM kit.event WHERE subject = %s ORDER BY ctid", (str(rental_id),)
             ).fetchall()
         return [row[0].removeprefix("payments.").removesuffix(".v1") for row in rows]
 

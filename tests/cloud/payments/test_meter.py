@@ -206,6 +206,8 @@ def test_a_snapshot_is_the_same_price_wherever_it_was_stored() -> None:
         ({"price": True}, "no amount"),
         ({"per_min_pricing": [{"start": -1, "rate": 1, "interval": 1}]}, "not negative"),
         ({"per_min_pricing": [{"rate": 1}]}, "cannot be read"),
+        ({"per_min_pricing": [1]}, "cannot be read"),
+        ({"per_km_pricing": 5}, "cannot be read"),
     ],
 )
 def test_a_plan_that_cannot_be_charged_is_refused(changes: dict[str, Any], told: str) -> None:
