@@ -83,7 +83,7 @@ def suspect_clone(
     Args:
         db: connection.
         device_id: whose identity it is; of a device that is not enrolled nothing is written.
-        evidence: what gave it away: the broker's takeovers, or an agent's superseded run.
+        evidence: what gave it away.
         detail: what was seen.
         at: when.
     """

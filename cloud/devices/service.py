@@ -123,6 +123,7 @@ def _watch_boots(
     """Raise clone alarms: a run that is over speaks again, or somebody else was let in."""
     boots = {device_id: Boots(row.boot_id, row.superseded) for device_id, row in known.items()}
     suspects: list[Suspect] = []
+    judged: dict[str, tuple[int, int]] = {}
     for greeting in greetings:
         device_id, boot_id = greeting.device_id, greeting.hello.boot_id
         before = known.get(device_id)
@@ -132,8 +133,15 @@ def _watch_boots(
         boots[device_id], is_back = boots.get(device_id, Boots(boot_id)).hear(boot_id)
         if is_back:
             suspects.append(Suspect(device_id, "boot_id", {"boot_id": boot_id}))
-        elif more := _count_connections(db, greeting, before):
+            continue
+        more, is_judged = _strangers(greeting, before)
+        if is_judged:
+            admitted = 0 if before is None else before.admitted
+            judged[device_id] = admitted, greeting.hello.tried or 0
+        if more:
             suspects.append(Suspect(device_id, "connections", {"not_tried": more}))
+    if judged:
+        alarm_store.save_judged(db, judged)
     for device_id, seen in boots.items():
         before = known.get(device_id)
         if seen.superseded != (() if before is None else before.superseded):
@@ -142,17 +150,14 @@ def _watch_boots(
         alarms.suspect_clones(db, suspects, at)
 
 
-def _count_connections(db: Db, greeting: Greeting, known: BootsRow | None) -> int:
-    """Return how many connections somebody else made since the last hello."""
-    hello, more = greeting.hello, None
-    tried = hello.tried or 0
-    if known is not None:
-        more = alarms.strangers(known, hello.boot_id, tried, greeting.received_at)
-        if more is None and known.boot_id == hello.boot_id and known.judged_tried:
-            return 0
-    admitted = known.admitted if known is not None else 0
-    alarm_store.save_judged(db, greeting.device_id, admitted, tried)
-    return more or 0
+def _strangers(greeting: Greeting, known: BootsRow | None) -> tuple[int, bool]:
+    """Return how many connections somebody else made, and whether this hello could be judged."""
+    if known is None:
+        return 0, True
+    hello = greeting.hello
+    more = alarms.strangers(known, hello.boot_id, hello.tried or 0, greeting.received_at)
+    goes_on = known.boot_id == hello.boot_id and known.judged_tried > 0
+    return more or 0, more is not None or not goes_on
 
 
 def _hear(clock: ToldClock, greeting: Greeting, last_seq: int) -> ToldClock:

@@ -52,7 +52,7 @@ def import_city(db: Db, who: Who, file: str, raw: bytes, at: datetime) -> Import
         store.add_types(db, scope, DEFAULT_TYPES.values())
         store.add_types(db, scope, city.types, replace=True)
         for bay in city.bays:
-            _put_bay(db, scope, bay)
+            _put_bay(db, scope, bay, at)
         for plan in city.zones:
             areas.put_zone(db, scope, Zone(id=new_id(), **asdict(plan)), extent_of(plan.area))
         places = sum(len(bay.places) for bay in city.bays)
@@ -75,12 +75,12 @@ def _check_modes(types: Sequence[VehicleType], known: Mapping[str, VehicleType])
             )
 
 
-def _put_bay(db: Db, scope: Scope, plan: BayPlan) -> None:
+def _put_bay(db: Db, scope: Scope, plan: BayPlan, at: datetime) -> None:
     bay_id = areas.put_bay(
         db, scope, plan.key, plan.name, plan.area, extent_of(plan.area), centre_of(plan.area)
     )
     areas.put_places(db, scope, bay_id, [(p.vehicle_type_ids, p.evse_id) for p in plan.places])
-    taken = areas.drop_places(db, bay_id, len(plan.places))
+    taken = areas.drop_places(db, bay_id, len(plan.places), at)
     if taken is not None:
         raise CityFileError(
             f"nothing was imported: place {taken} of bay {plan.key!r} is taken, and the file has"

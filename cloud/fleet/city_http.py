@@ -13,7 +13,6 @@ from cloud.fleet.areas import Bay, Place, ZoneKind
 from cloud.fleet.geometry import Point
 from cloud.fleet.kinds import FormFactor, Kind, Propulsion
 from cloud.fleet.mds_rows import Mode
-from cloud.fleet.store import areas
 from cloud.kit.auth import Principal, needs
 from cloud.kit.db import Db
 from cloud.kit.http import Problem, told_problems
@@ -70,7 +69,7 @@ class BayBody(BaseModel):
     free: int = Field(description="places that are neither taken nor reserved now")
 
 
-class ZoneBody(BaseModel):
+class ZoneBody(BaseModel, from_attributes=True):
     """A zone; `station_parking` says that rides end only in bays."""
 
     id: UUID
@@ -142,19 +141,8 @@ def bays(
 def zones(request: Request, who: Reader) -> list[ZoneBody]:
     """List the zones of one's city, by key. Needs vehicles:read or rentals:book."""
     with request.app.state.pool.connection() as db:
-        found = areas.zones(db, who.realm)
-    return [
-        ZoneBody(
-            id=zone.id,
-            key=zone.key,
-            kind=zone.kind,
-            name=zone.name,
-            area=dict(zone.area),
-            station_parking=zone.station_parking,
-            speed_limit_kmh=zone.speed_limit_kmh,
-        )
-        for zone in found
-    ]
+        found = places.all_zones(db, who.realm)
+    return [ZoneBody.model_validate(zone) for zone in found]
 
 
 @router.get("/vehicle-types")

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from cloud.devices.api import connections
 from cloud.fleet import states, store
-from cloud.fleet.mds import LOST
+from cloud.fleet.mds import LOST, IllegalTransitionError
 from cloud.kit.clock import Clock
 from cloud.kit.db import Db, Pool
 
@@ -44,7 +44,11 @@ def follow(db: Db, now: datetime) -> int:
             continue
         if device.connected == (vehicle.state in LOST):
             event = _event(vehicle.state, connected=device.connected)
-            states.move(db, scope, vehicle.id, event, now, now)
+            try:
+                states.move(db, scope, vehicle.id, event, now, now)
+            except IllegalTransitionError:
+                # Somebody moved it since it was read; the next look sees where to.
+                continue
             moved += 1
     return moved
 

@@ -123,10 +123,11 @@ def all_bays(
     db: Db, scope: Scope, at: datetime, *, limit: int, type_id: str | None = None
 ) -> list[tuple[Bay, list[Place], int]]:
     """Return bays by key, each with its places for a type, and how many are free at `at`."""
-    found = store.bays(db, scope, None, limit)
+    found = store.bays(db, scope, None, limit if type_id is None else _MOST_BAYS)
     places = store.places(db, scope, [bay.id for bay in found])
     shown = ((bay, [p for p in places.get(bay.id, ()) if p.fits(type_id)]) for bay in found)
-    return [(bay, ours, sum(p.is_free(at) for p in ours)) for bay, ours in shown if ours]
+    counted = [(bay, ours, sum(p.is_free(at) for p in ours)) for bay, ours in shown if ours]
+    return counted[:limit]
 
 
 def all_zones(db: Db, scope: Scope) -> list[Zone]:

@@ -127,11 +127,17 @@ def save_superseded(db: Db, device_id: str, superseded: Sequence[int]) -> None:
     )
 
 
-def save_judged(db: Db, device_id: str, admitted: int, tried: int) -> None:
+def save_judged(db: Db, judged: Mapping[str, tuple[int, int]]) -> None:
     """Keep how many connections were let in, and how many a run said to have tried by then."""
     db.execute(
-        "UPDATE devices.presence SET judged_admitted = %s, judged_tried = %s WHERE device_id = %s",
-        (admitted, tried, device_id),
+        "UPDATE devices.presence p SET judged_admitted = u.admitted, judged_tried = u.tried"
+        " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) u(device_id, admitted, tried)"
+        " WHERE p.device_id = u.device_id",
+        (
+            list(judged),
+            [admitted for admitted, _ in judged.values()],
+            [tried for _, tried in judged.values()],
+        ),
     )
 
 

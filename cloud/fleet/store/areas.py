@@ -163,11 +163,12 @@ def put_places(
         )
 
 
-def drop_places(db: Db, bay_id: UUID, after: int) -> int | None:
-    """Take a bay's places beyond a number away; return the first that is taken and stays."""
+def drop_places(db: Db, bay_id: UUID, after: int, at: datetime) -> int | None:
+    """Take a bay's places beyond a number away; return the first that stays taken."""
     db.execute(
-        "DELETE FROM fleet.place WHERE bay_id = %s AND number > %s AND vehicle_id IS NULL",
-        (bay_id, after),
+        "DELETE FROM fleet.place WHERE bay_id = %s AND number > %s"
+        " AND (vehicle_id IS NULL OR reserved_until <= %s)",
+        (bay_id, after, at),
     )
     row = db.execute(
         "SELECT min(number) FROM fleet.place WHERE bay_id = %s AND number > %s", (bay_id, after)

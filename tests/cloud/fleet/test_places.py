@@ -14,6 +14,7 @@ import pytest
 from cloud.events.fleet import PlaceFreed, PlaceReserved, PlaceTaken
 from cloud.fleet import api, states
 from cloud.fleet.city import import_city
+from cloud.fleet.city_file import CityFileError
 from cloud.fleet.model import Vehicle
 from cloud.identity.api import console
 from cloud.kit.db import Db, Pool, open_pool
@@ -65,6 +66,14 @@ def test_a_bay_is_where_it_is_as_far_as_the_position_tells(db: Db) -> None:
     assert api.bay_at(db, STRANGER, CENTRE, 4.0) is None
 
 
+def test_bays_for_a_type_are_found_however_many_are_for_others(db: Db) -> None:
+    cars = [a_bay(f"zoo-{n}", box(40, 40 + 20 * n, 50, 50 + 20 * n), 1, ("e_car",)) for n in (1, 2)]
+    settle(db, *cars)
+    for limit in (1, 2, 3):
+        found = api.all_bays(db, DEMO, NOON, limit=limit, type_id="e_car")
+        assert [bay.key for bay, *_ in found] == ["zoo-1", "zoo-2"][:limit]
+
+
 def test_a_reserved_place_is_free_again_to_the_second(db: Db) -> None:
     bays = settle(db)
     one, other = a_vehicle(db, "v-1"), a_vehicle(db, "v-2")
@@ -75,6 +84,11 @@ def test_a_reserved_place_is_free_again_to_the_second(db: Db) -> None:
     assert (free(db, "centre", before), free(db, "centre", SOON)) == (0, 2)
     with pytest.raises(api.BayFullError), db.transaction():
         api.take_place(db, DEMO, bays["centre"], third, before)
+    smaller = a_city(places=1)
+    with pytest.raises(CityFileError, match="place 2 of bay 'centre' is taken"), db.transaction():
+        import_city(db, console(DEMO), "city", smaller, before)
+    with db.transaction(force_rollback=True):
+        import_city(db, console(DEMO), "city", smaller, SOON)
     place = api.take_place(db, DEMO, bays["centre"], third, SOON)
     assert api.place_of(db, DEMO, third, SOON) is not None
     assert place.number == 1
