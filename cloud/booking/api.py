@@ -5,16 +5,18 @@ from cloud.booking.bodies import FoundBody, found_body
 from cloud.booking.finding import Follower, Found, Near, find
 from cloud.booking.holds import Hold, block, cancel_hold, find_hold, hold, unblock
 from cloud.booking.meters import Meters, close
-from cloud.booking.model import Entry, Place, RideTimes, distance_m, times
+from cloud.booking.model import FINAL, METERED, Entry, Place, RideTimes, times
 from cloud.booking.ports import Customer, Facts, Fee, Parts, Payments, Policy, Quote, Vehicles
 from cloud.booking.problems import NoSuchRentalError, WrongStateError
 from cloud.booking.searching import searcher
 from cloud.booking.service import call_off, confirm_end, end_requested, pause, resume, start
 from cloud.booking.store.rentals import Rental, newest_in, newest_of, timeline
-from cloud.booking.store.search import anywhere
-from cloud.booking.views import RentalView, rental
+from cloud.booking.store.search import anywhere, vehicle_names
+from cloud.booking.views import RentalView, rental, view
 
 __all__ = [
+    "FINAL",
+    "METERED",
     "Customer",
     "Entry",
     "Facts",
@@ -42,7 +44,6 @@ __all__ = [
     "cancel_hold",
     "close",
     "confirm_end",
-    "distance_m",
     "end_requested",
     "find",
     "find_hold",
@@ -59,4 +60,6 @@ __all__ = [
     "timeline",
     "times",
     "unblock",
+    "vehicle_names",
+    "view",
 ]

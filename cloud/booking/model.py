@@ -41,7 +41,6 @@ STATES: tuple[State, ...] = get_args(State)
 STEPS: tuple[Step, ...] = get_args(Step)
 FINAL: frozenset[State] = frozenset({"ended", "cancelled"})
 METERED: frozenset[State] = frozenset({"riding", "pausing", "paused", "resuming"})
-_UNDER_WAY: tuple[State, ...] = ("riding", "pausing", "paused", "resuming")
 
 RULES: Mapping[tuple[State, Step], State] = {
     ("authorising", "authorised"): "unlocking",
@@ -59,7 +58,7 @@ RULES: Mapping[tuple[State, Step], State] = {
     ("resuming", "unlock_done"): "riding",
     ("resuming", "unlock_failed"): "paused",
     ("paused", "unlock_done"): "riding",
-    **{(state, "end_asked"): "ending" for state in _UNDER_WAY},
+    **{(state, "end_asked"): "ending" for state in METERED},
     ("ending", "lock_done"): "locked",
     ("ending", "accept"): "accepted",
     # The lock was refused because the vehicle moves: nobody ended anything.

@@ -84,7 +84,6 @@ ACCOUNT: Mapping[str, tuple[str, str]] = {
     ),
     # ---- signing in
     "user_name": ("User name or e-mail address", "Benutzername oder E-Mail-Adresse"),
-    "password_word": ("Password", "Passwort"),
     "lost_account": (
         "Staff without an account, or with a lost password: an administrator helps with",
         "Personal ohne Konto oder Passwort: Die Verwaltung hilft mit",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.datastructures import Headers
 
@@ -55,16 +55,25 @@ def customer_page(
         **context,
     )
     if request.query_params.get("lang") in LANGUAGES:
-        answer.set_cookie(
-            LANGUAGE_COOKIE,
-            context["t"].language,
-            max_age=_YEAR_S,
-            httponly=True,
-            samesite="lax",
-            secure=request.url.scheme == "https",
-        )
+        language = context["t"].language
+        set_cookie(request, answer, LANGUAGE_COOKIE, value=language, lifetime_s=_YEAR_S)
     answer.headers["Content-Language"] = context["t"].language
     return answer
+
+
+def set_cookie(
+    request: Request, answer: Response, name: str, *, value: str, lifetime_s: int, path: str = "/"
+) -> None:
+    """Give a browser a cookie that no script reads; from HTTPS it goes back by HTTPS only."""
+    answer.set_cookie(
+        name,
+        value,
+        max_age=lifetime_s,
+        path=path,
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
 
 
 def plain_page(

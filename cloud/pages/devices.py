@@ -13,6 +13,7 @@ from cloud.fleet import api as fleet
 from cloud.kit.auth import Principal, needs
 from cloud.kit.db import Db
 from cloud.pages import device_words as words
+from cloud.pages.customer import now_of
 from cloud.pages.render import page, templates
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -51,7 +52,7 @@ class Shown:
 @router.get("/devices")
 def devices_page(request: Request, who: Reader) -> HTMLResponse:
     """Show every device."""
-    now = _now(request)
+    now = now_of(request)
     with request.app.state.pool.connection() as db:
         found = devices.devices(db, now, scope=who.realm)
         alarms = devices.open_alarms(db, scope=who.realm)
@@ -82,7 +83,7 @@ def device_commands(
 
 
 def _part(request: Request, device_id: str, who: Principal, template: str) -> HTMLResponse:
-    now = _now(request)
+    now = now_of(request)
     with request.app.state.pool.connection() as db:
         shown = _look(db, who, device_id, now)
     if shown is None:
@@ -107,8 +108,3 @@ def _look(db: Db, who: Principal, device_id: str, now: datetime) -> Shown | None
     if vehicle is not None and who.may("commands:read"):
         commands = devices.newest_commands(db, who.realm, vehicle.id, _MOST_COMMANDS)
     return Shown(detail, vehicle, [words.told(row) for row in commands])
-
-
-def _now(request: Request) -> datetime:
-    now: datetime = request.app.state.clock.now()
-    return now

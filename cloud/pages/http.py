@@ -1,7 +1,6 @@
 """The staff portal's pages. Rules live in the contexts, words in `view.py`."""
 
 import logging
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -19,6 +18,7 @@ from cloud.pages import (
     staff_rides,
     view,
 )
+from cloud.pages.customer import now_of
 from cloud.pages.render import page, templates
 from cloud.pages.static_files import STATIC, VersionedFiles
 
@@ -77,7 +77,7 @@ def fleet_page(
     sort: Annotated[str, Query(max_length=20)] = "name",
 ) -> HTMLResponse:
     """Show every vehicle."""
-    now = _now(request)
+    now = now_of(request)
     choice = view.Choice(q, bool(offline), bool(low), sort)
     with request.app.state.pool.connection() as db:
         vehicles = read.vehicles(db, who, now)
@@ -123,14 +123,9 @@ def _vehicle(
     template: str,
     **more: Any,  # noqa: ANN401 - Jinja takes anything
 ) -> HTMLResponse:
-    now = _now(request)
+    now = now_of(request)
     with request.app.state.pool.connection() as db:
         found = read.vehicle(db, who, vehicle_id, now)
     if found is None:
         return page(request, "not_found.html", 404, section="fleet", vehicle_id=vehicle_id)
     return page(request, template, section="fleet", now=now, v=found.vehicle, detail=found, **more)
-
-
-def _now(request: Request) -> datetime:
-    now: datetime = request.app.state.clock.now()
-    return now

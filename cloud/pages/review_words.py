@@ -12,8 +12,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Diese konnte niemand beurteilen. Die älteste steht oben; eine Prüfung kostet nichts.",
     ),
     "reviews_none": ("Nothing waits for a person.", "Nichts wartet auf einen Menschen."),
-    "deadline": ("Time left", "Frist"),
-    "vehicle": ("Vehicle", "Fahrzeug"),
     "why": ("Why", "Warum"),
     "left": ("{time} left", "noch {time}"),
     "late": ("late by {time}", "seit {time} überfällig"),

@@ -1,6 +1,6 @@
 """The customer's pages: find, hold, ride, return, receipt. What they change goes to the API."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,7 +18,15 @@ from cloud.kit.auth import Principal, needs
 from cloud.kit.db import Db
 from cloud.kit.http import Problem
 from cloud.pages import ride_view, street_map
-from cloud.pages.customer import HOLD_COOKIE, customer_of, customer_page, now_of, pool_of, words_of
+from cloud.pages.customer import (
+    HOLD_COOKIE,
+    customer_of,
+    customer_page,
+    now_of,
+    pool_of,
+    set_cookie,
+    words_of,
+)
 from cloud.pages.render import HEADERS
 from cloud.pages.ride_view import BayView
 from cloud.payments import api as payments
@@ -64,7 +72,7 @@ def find_page(request: Request, who: Rider, near: Somewhere = None) -> HTMLRespo
         rentals = booking.newest_of(db, who.realm, str(who.account_id), 1)
         cards = identity.payment_methods(db, who.realm, str(who.account_id))
         held = _held(db, request, who)
-    under_way = [one for one in rentals if one.state not in ("ended", "cancelled")]
+    under_way = [one for one in rentals if one.state not in booking.FINAL]
     return customer_page(
         request,
         "find.html",
@@ -102,23 +110,17 @@ def hold_page(request: Request, hold_id: UUID, who: Rider) -> Response:
     try:
         with pool_of(request).connection() as db:
             hold = booking.find_hold(db, customer, hold_id, now)
-            name = _name(db, request, who, hold.vehicle_id)
-            rentals = booking.newest_of(db, who.realm, customer.id, _MOST_RENTALS)
+            name = _names(db, who, [hold.vehicle_id])[hold.vehicle_id]
+            begun = None if hold.state == "held" else _begun(db, customer, hold_id)
     except Problem:
         return customer_page(request, "no_such_page.html", 404)
-    begun = next((one for one in rentals if one.calendar_id == hold_id), None)
     if begun is not None:
         return RedirectResponse(f"/ride/rentals/{begun.id}", 303, HEADERS)
     answer = customer_page(request, "hold.html", section="find", hold=hold, name=name, now=now)
     if hold.state == "held":
-        answer.set_cookie(
-            HOLD_COOKIE,
-            str(hold.id),
-            max_age=int(ride_view.duration(now, hold.expires_at)),
-            path="/ride",
-            httponly=True,
-            samesite="lax",
-            secure=request.url.scheme == "https",
+        lifetime_s = int(ride_view.duration(now, hold.expires_at))
+        set_cookie(
+            request, answer, HOLD_COOKIE, value=str(hold.id), lifetime_s=lifetime_s, path="/ride"
         )
     return answer
 
@@ -130,9 +132,8 @@ def rentals_page(request: Request, who: Rider) -> HTMLResponse:
     with pool_of(request).connection() as db:
         found = booking.newest_of(db, who.realm, str(who.account_id), _MOST_RENTALS)
         rider = identity.customer(db, who.realm, str(who.account_id))
-        shown = [view for one in found if (view := booking.rental(db, parts, one.id, now))]
-        ids = {one.vehicle_id for one in found}
-        names = {one: _name(db, request, who, one) for one in ids}
+        shown = [booking.view(db, parts, one, now) for one in found]
+        names = _names(db, who, {one.vehicle_id for one in found})
     zone = ZoneInfo("UTC" if rider is None else rider.time_zone)
     return customer_page(
         request, "rides.html", section="rides", rentals=shown, names=names, zone=zone
@@ -278,6 +279,13 @@ def _held(db: Db, request: Request, who: Principal) -> booking.Hold | None:
     return hold if hold.state == "held" else None
 
 
-def _name(db: Db, request: Request, who: Principal, vehicle_id: str) -> str:
-    found = fleet.vehicle(db, who.realm, vehicle_id, now_of(request))
-    return vehicle_id if found is None else found.name
+def _begun(db: Db, customer: booking.Customer, hold_id: UUID) -> booking.Rental | None:
+    """Return the rental that a hold became, if it did."""
+    rentals = booking.newest_of(db, customer.scope, customer.id, _MOST_RENTALS)
+    return next((one for one in rentals if one.calendar_id == hold_id), None)
+
+
+def _names(db: Db, who: Principal, ids: Collection[str]) -> dict[str, str]:
+    """Return what people call vehicles; one that left the fleet goes by its id."""
+    known = booking.vehicle_names(db, who.realm, ids)
+    return {one: known.get(one, one) for one in ids}

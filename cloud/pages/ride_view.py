@@ -19,8 +19,8 @@ _POLL_MS = {
     "paused": 3_000,
     "resuming": 700,
     "ending": 700,
-    "locked": 1_500,
-    "accepted": 700,
+    "locked": 3_000,
+    "accepted": 1_500,
 }
 _STEPS = (("step_money", "authorised"), ("step_asked", "unlock_asked"), ("step_open", "unlocked"))
 

@@ -142,7 +142,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "{name} is free for everybody again. It cost nothing. Hold it or another one anew.",
         "{name} ist wieder für alle frei. Es hat nichts gekostet. Reservieren Sie noch einmal.",
     ),
-    "find_again": ("Find a vehicle", "Fahrzeug finden"),
     "unlock": ("Unlock", "Entsperren"),
     "unlock_lead": (
         "{hold} are held on your card while you ride; you pay what it comes to.",
@@ -270,7 +269,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Somebody looked at the return, and it is not good: {note}. Nothing is charged for it.",
         "Jemand hat sich die Rückgabe angesehen, sie ist nicht gut: {note}. Es kostet nichts.",
     ),
-    "photo_big": ("The photo has more than 8 MB.", "Das Foto hat mehr als 8 MB."),
     "end": ("End the ride", "Fahrt beenden"),
     "end_fee": ("End here for {price}", "Hier beenden für {price}"),
     "end_move": ("I move it", "Ich stelle es um"),

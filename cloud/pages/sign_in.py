@@ -30,7 +30,7 @@ from cloud.kit.auth import (
     signed_in,
 )
 from cloud.kit.http import Problem
-from cloud.pages.customer import customer_page, is_rider, plain_page, words_of
+from cloud.pages.customer import customer_page, is_rider, plain_page, set_cookie, words_of
 from cloud.pages.render import HEADERS, page
 
 FORM_COOKIE = "mc_form"
@@ -61,9 +61,9 @@ def install_sign_in(app: FastAPI) -> None:
     async def _refused(request: Request, problem: Problem) -> Response:
         if not _is_browser(request) or "HX-Request" in request.headers:
             return problem.response(request)
-        if request.url.path == "/" and await run_in_threadpool(is_rider, request):
-            return RedirectResponse(RIDERS_HOME, HTTPStatus.SEE_OTHER, HEADERS)
         if await run_in_threadpool(is_rider, request):
+            if request.url.path == "/":
+                return RedirectResponse(RIDERS_HOME, HTTPStatus.SEE_OTHER, HEADERS)
             text = "form_old" if isinstance(problem, CsrfRefusedError) else "staff_only"
             return plain_page(request, "not_here", text, problem.status)
         return await run_in_threadpool(
@@ -137,9 +137,8 @@ def sign_in(
         return _form(request, wanted, HTTPStatus.SERVICE_UNAVAILABLE, user=user, error=told)
     leave = RedirectResponse(own_path(wanted), HTTPStatus.SEE_OTHER, HEADERS)
     leave.delete_cookie(FORM_COOKIE)
-    _set_cookie(
-        request, leave, SESSION_COOKIE, session.secret, int(session.lifetime.total_seconds())
-    )
+    lifetime_s = int(session.lifetime.total_seconds())
+    set_cookie(request, leave, SESSION_COOKIE, value=session.secret, lifetime_s=lifetime_s)
     return leave
 
 
@@ -190,19 +189,8 @@ def _form(
         error=error,
         notice=notice,
     )
-    _set_cookie(request, answer, FORM_COOKIE, secret, _FORM_LIFETIME_S)
+    set_cookie(request, answer, FORM_COOKIE, value=secret, lifetime_s=_FORM_LIFETIME_S)
     return answer
-
-
-def _set_cookie(request: Request, answer: Response, name: str, value: str, lifetime_s: int) -> None:
-    answer.set_cookie(
-        name,
-        value,
-        max_age=lifetime_s,
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )
 
 
 def _form_address(wanted: str) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from cloud.booking import api as booking
@@ -39,6 +39,8 @@ _MOST_RENTALS = 100
 
 Watcher = Annotated[Principal, needs("vehicles:read")]
 Reader = Annotated[Principal, needs("rentals:read")]
+Latitude = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
+Longitude = Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)]
 
 
 @router.get("/map")
@@ -66,7 +68,9 @@ def map_page(request: Request, who: Watcher) -> HTMLResponse:
 
 
 @router.get("/map/streets")
-def streets(request: Request, who: Watcher, lat: float = 0.0, lon: float = 0.0) -> JSONResponse:
+def streets(
+    request: Request, who: Watcher, lat: Latitude = 0.0, lon: Longitude = 0.0
+) -> JSONResponse:
     """Return streets around a place, of the operator's own file."""
     assert who
     found = street_map.streets_of(request.app.state.street_map)

@@ -129,9 +129,8 @@ def end_check(
     with request.app.state.pool.connection() as db:
         view = _readable(db, parts, request, who, rental_id)
         here = service.look(db, parts, view, _phone(parts, lat, lon, accuracy_m, now), now)
-        since = now - parts.policy.photo_before
-        sent = [row for row in store.photos(db, rental_id) if row.received_at >= since]
-    return end_check_body(here, has_photo=bool(sent) and not sent[-1].faults)
+        photo = service.photo_that_counts(db, parts, rental_id, now)
+    return end_check_body(here, has_photo=photo is not None and not photo.faults)
 
 
 @router.post(

@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from numbers import Rational
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,7 @@ Only where nothing was lost: JPEG makes photos smooth and screens rough, and the
 apart by it.
 """
 _PAIR = 2
+_LONGEST_TAG = 200
 _HASH_SIDE = 8
 _PARTS_OF_ANGLE = 3
 
@@ -57,6 +59,7 @@ class Shot:
         sharpness: variance of its Laplacian.
         taken_at: when, as EXIF says.
         place: where, as (lat, lon), likewise.
+        exif: what the camera wrote of itself and the shot, by tag, as text; the place is not in it.
         is_screenshot: it is drawn, as a screen is, and no camera says that it took it.
     """
 
@@ -70,6 +73,7 @@ class Shot:
     sharpness: float
     taken_at: datetime | None
     place: tuple[float, float] | None
+    exif: Mapping[str, str]
     is_screenshot: bool
 
 
@@ -120,6 +124,7 @@ def read_photo(content: bytes, time_zone: str) -> Shot:
         sharpness=ImageStat.Stat(grey.filter(_LAPLACIAN)).var[0],
         taken_at=_taken_at(exif, time_zone),
         place=_place(exif),
+        exif=_told(exif),
         is_screenshot=drawn,
     )
 
@@ -169,6 +174,17 @@ def _exif_of(image: Image.Image) -> Mapping[int, Any]:
     except (OSError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError):
         return {}
     return found
+
+
+def _told(exif: Mapping[int, Any]) -> dict[str, str]:
+    """Return the tags that have a name and say something, as text that Postgres can keep."""
+    named = {ExifTags.TAGS[tag]: exif[tag] for tag in exif if tag in ExifTags.TAGS}
+    told = {
+        name: "".join(sign for sign in str(value)[:_LONGEST_TAG] if sign.isprintable()).strip()
+        for name, value in named.items()
+        if isinstance(value, str | int | float | Rational)
+    }
+    return {name: text for name, text in told.items() if text}
 
 
 def _taken_at(exif: Mapping[int, Any], time_zone: str) -> datetime | None:

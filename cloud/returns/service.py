@@ -20,7 +20,6 @@ from cloud.returns.ports import NoRoomError, Parts, VerifierDownError
 from cloud.returns.store import Attempt, PhotoRow, Return
 
 _LOOKS = 3
-UNDER_WAY = frozenset({"riding", "pausing", "paused", "resuming"})
 _FEE_REASONS = {
     "outside": "Ended outside a bay, as agreed",
     "no_parking": "Ended where parking is not allowed, as agreed",
@@ -67,7 +66,7 @@ def look(db: Db, parts: Parts, view: RentalView, phone: Position | None, at: dat
         VehicleMovingError: its vehicle says that it moves.
     """
     rental = view.rental
-    if rental.state not in UNDER_WAY:
+    if rental.state not in booking.METERED:
         raise WrongStateError(rental.state, "end")
     policy = parts.policy
     speed = parts.fixes.speed_kmh(db, rental.scope, rental.vehicle_id, at, policy.fix_fresh)
@@ -144,7 +143,7 @@ def standing(db: Db, parts: Parts, view: RentalView, at: datetime) -> Return | N
     Its vehicle moved when it was to lock (booking's rental_end_failed): its place is free again.
     """
     made = store.find(db, view.rental.id)
-    if made is None or view.rental.state not in UNDER_WAY:
+    if made is None or view.rental.state not in booking.METERED:
         return made
     store.void(db, made.rental_id, at)
     if made.bay_id is not None:
@@ -163,7 +162,7 @@ def end_failed(db: Db, parts: Parts, rental_id: UUID, at: datetime) -> None:
 
 def decide(db: Db, parts: Parts, made: Return, at: datetime) -> Return:
     """Let the verifier judge a return that is not decided, and do as it says."""
-    photo = _photo_that_counts(db, parts, made)
+    photo = photo_that_counts(db, parts, made.rental_id, made.requested_at)
     evidence = Evidence(
         ground=Ground(made.ground["answer"], is_certain=made.ground["is_certain"]),
         position=None if made.position is None else Position.from_json(made.position),
@@ -213,6 +212,7 @@ def as_photo(row: PhotoRow) -> Photo:
         place=None if row.lat is None or row.lon is None else (row.lat, row.lon),
         received_at=row.received_at,
         seen_before=row.seen_before,
+        is_screenshot=row.is_screenshot,
     )
 
 
@@ -413,10 +413,10 @@ def _stand(db: Db, parts: Parts, made: Return, at: datetime) -> Return:
     return replace(made, place_number=number)
 
 
-def _photo_that_counts(db: Db, parts: Parts, made: Return) -> PhotoRow | None:
-    """Return the newest photo that was sent for this end, not for an earlier try."""
-    earliest = made.requested_at - parts.policy.photo_before
-    sent = [row for row in store.photos(db, made.rental_id) if row.received_at >= earliest]
+def photo_that_counts(db: Db, parts: Parts, rental_id: UUID, ended_at: datetime) -> PhotoRow | None:
+    """Return the newest photo that was sent for an end, not for an earlier try."""
+    earliest = ended_at - parts.policy.photo_before
+    sent = [row for row in store.photos(db, rental_id) if row.received_at >= earliest]
     return sent[-1] if sent else None
 
 

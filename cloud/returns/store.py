@@ -1,7 +1,7 @@
 """The SQL of returns: attempts, returns, decisions and photos."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ _EXCLUDED = sql.SQL(", ").join(
 _PHOTO = sql.SQL(
     "id, tenant, city, rental_id, customer_id, key, format, sha256, phash, width, height,"
     " brightness, sharpness, taken_at, lat, lon, seen_before, faults, received_at, keep_until,"
-    " is_screenshot"
+    " is_screenshot, exif"
 )
 
 
@@ -117,6 +117,7 @@ class PhotoRow:
     received_at: datetime
     keep_until: datetime
     is_screenshot: bool = False
+    exif: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +389,7 @@ def add_photo(db: Db, photo: PhotoRow) -> None:
     """Keep what is known of a photo."""
     db.execute(
         sql.SQL("INSERT INTO returns.photo ({}, bands) VALUES ({})").format(
-            _PHOTO, sql.SQL(", ").join(sql.Placeholder() * 22)
+            _PHOTO, sql.SQL(", ").join(sql.Placeholder() * 23)
         ),
         (
             photo.id,
@@ -412,6 +413,7 @@ def add_photo(db: Db, photo: PhotoRow) -> None:
             photo.received_at,
             photo.keep_until,
             photo.is_screenshot,
+            Jsonb(photo.exif),
             bands_of(photo.phash),
         ),
     )
@@ -455,8 +457,9 @@ def outdated(db: Db, now: datetime, limit: int) -> list[tuple[UUID, str]]:
 
 
 def forget(db: Db, photo_ids: Sequence[UUID]) -> None:
-    """Note that the files are gone, and where they were taken with them."""
+    """Note that the files are gone, and with them where and by what they were taken."""
     db.execute(
-        "UPDATE returns.photo SET is_gone = true, lat = NULL, lon = NULL WHERE id = ANY(%s)",
+        "UPDATE returns.photo SET is_gone = true, lat = NULL, lon = NULL, exif = '{}'"
+        " WHERE id = ANY(%s)",
         (list(photo_ids),),
     )

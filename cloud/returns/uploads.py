@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from cloud.booking.api import Customer, WrongStateError
+from cloud.booking.api import METERED, Customer, WrongStateError
 from cloud.events.returns import PhotoAdded
 from cloud.kit.db import Db
 from cloud.kit.events import publish
@@ -39,7 +39,7 @@ def add_photo(
         store.alone(db, rental_id)
         view = service.own(db, parts, customer, rental_id, at)
         rental, made = view.rental, service.standing(db, parts, view, at)
-        if made is None and rental.state not in service.UNDER_WAY:
+        if made is None and rental.state not in METERED:
             raise WrongStateError(rental.state, "have a photo")
         if made is not None and not made.wants_photo(at):
             raise problems.ReturnDecidedError(made.state)
@@ -102,6 +102,7 @@ def _row(
         lat=lat,
         lon=lon,
         is_screenshot=shot.is_screenshot,
+        exif=shot.exif,
         seen_before=store.was_seen(db, scope.tenant, rental_id, shot.sha256, shot.phash),
         faults=(),
         received_at=at,

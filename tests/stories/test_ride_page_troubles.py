@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from cloud.fleet import api as fleet
 from cloud.kit.clock import SystemClock
@@ -37,10 +37,17 @@ from tests.stories.riding import (
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
 MARKET, OUTSIDE, CORNER, START = (130, 60), (250, 250), (-470, 490), (0, 0)
+NONE = "00000000-0000-4000-8000-000000000000"
 CONFLICT = r"409 \(Conflict\)"
 SEEN = """
 Object.defineProperty(document, "visibilityState", { value: "%s", configurable: true });
 document.dispatchEvent(new Event("visibilitychange"));
+"""
+MEASURED = """
+(accuracy) => {
+  const coords = { latitude: 52.5205, longitude: 13.4055, accuracy };
+  navigator.geolocation.getCurrentPosition = (tell) => tell({ coords });
+}
 """
 
 
@@ -120,6 +127,30 @@ def test_outside_a_bay_one_moves_the_vehicle_or_accepts_the_fee(
         fits(page)
         page.get_by_role("link", name="See the receipt").press("Enter")
         expect(page.locator(".sums")).to_contain_text(found[1])
+
+
+def test_an_end_that_nobody_answered_is_asked_again_from_another_place(
+    chromium: Browser, stands: OneVehicle
+) -> None:
+    email = a_rider(stands)
+    with a_phone(chromium, stands, may_say=f"{CONFLICT}|ERR_FAILED") as page:
+        sign_in(page, stands, email)
+        ride(page, stands)
+        ride_to(stands, *OUTSIDE)
+
+        def lose_the_answer(route: Route) -> None:
+            route.fetch()
+            route.abort()
+
+        page.route("**/api/v1/rentals/*/end", lose_the_answer, times=1)
+        for accuracy_m in (8, 12):
+            page.evaluate(MEASURED, accuracy_m)
+            page.locator("#end").press("Enter")
+            told = page.locator("#end-trouble" if accuracy_m == 8 else "#fee-text")
+            expect(told).to_contain_text(
+                "did not answer" if accuracy_m == 8 else "You are outside a bay", timeout=SOON_MS
+            )
+        park_and_end(page, stands)
 
 
 def fill_the_corner(house: OneVehicle) -> None:
@@ -226,6 +257,20 @@ def test_a_hold_that_ends_elsewhere_ends_on_the_page_too(
         fits(page)
 
 
+def test_a_hold_that_the_cloud_does_not_know_is_over(chromium: Browser, stands: OneVehicle) -> None:
+    email = a_rider(stands)
+    with a_phone(chromium, stands, may_say=r"404 \(Not Found\)") as page:
+        sign_in(page, stands, email)
+        hold(page, stands)
+        page.locator('#unlock [name="hold_id"]').evaluate("(field, id) => (field.value = id)", NONE)
+        page.locator("#unlock button").press("Enter")
+        expect(page.get_by_role("heading", name="The hold has ended")).to_be_focused()
+        expect(page.locator("#unlock")).to_be_hidden()
+        page.reload()
+        page.get_by_role("button", name="Let it go").press("Enter")
+        expect(page.get_by_role("heading", name="Find a vehicle")).to_be_visible()
+
+
 def test_a_declined_card_unlocks_nothing_and_leads_to_another_card(
     chromium: Browser, stands: OneVehicle
 ) -> None:
@@ -289,6 +334,35 @@ def test_a_page_that_nobody_looks_at_asks_for_nothing(
         assert sum("/ride/around" in url for url in asked) == 1
         with page.expect_request("**/ride/around*"):
             page.evaluate(SEEN % "visible")
+
+
+def test_an_answer_about_the_old_place_does_not_hide_the_new_one(
+    chromium: Browser, stands: OneVehicle
+) -> None:
+    email = a_rider(stands)
+    with a_phone(chromium, stands) as page:
+        sign_in(page, stands, email)
+        page.goto(f"{stands.url}/ride?near=52.52,13.405")
+        late: list[Route] = []
+
+        def keep(route: Route) -> None:
+            late.append(route)
+
+        page.route("**/ride/around*", keep, times=1)
+        with page.expect_request("**/ride/around*"):
+            page.evaluate(SEEN % "visible")
+        drawn = page.locator("#drawn")
+        before = drawn.text_content()
+        page.locator("#map").press("ArrowUp")
+        page.locator("#search-here").press("Enter")
+        until("the new place is drawn", lambda: drawn.text_content() != before)
+        after = drawn.text_content()
+        with page.expect_response("**/ride/around?near=52.52%2C13.405") as answered:
+            late[0].continue_()
+        answered.value.finished()
+        # When a question that was asked later is answered, the page has done with the late one.
+        page.evaluate("fetch(location.href).then((answer) => answer.text())")
+        assert drawn.text_content() == after
 
 
 def test_the_same_troubles_are_told_in_german(chromium: Browser, stands: OneVehicle) -> None:

@@ -116,6 +116,16 @@ def put(db: Db, scope: Scope, vehicle: Vehicle) -> None:
     )
 
 
+def vehicle_names(db: Db, scope: Scope, ids: Iterable[str]) -> dict[str, str]:
+    """Return what people call these vehicles; one that is not known is missing."""
+    return dict(
+        db.execute(
+            "SELECT id, name FROM booking.vehicle WHERE id = ANY(%s) AND tenant = %s AND city = %s",
+            (list(ids), scope.tenant, scope.city),
+        ).fetchall()
+    )
+
+
 def put_ranges(db: Db, scope: Scope, ranges: Mapping[str, int]) -> None:
     """Take over how far full batteries take vehicles, metres by vehicle_type_id."""
     db.execute(

@@ -36,8 +36,10 @@ function draw() {
 
 /** Put a new list in place; what has the focus keeps it. */
 async function refresh() {
-  const url = `/ride/around?near=${encodeURIComponent(near)}`;
-  const text = await part(url);
+  const place = near;
+  const text = await part(`/ride/around?near=${encodeURIComponent(place)}`);
+  // Meanwhile another place was asked for: that answer is the one to show.
+  if (place !== near) return true;
   if (text === null) return false;
   if (around.querySelector("button:disabled, .trouble:not([hidden])")) return true;
   const focused = around.contains(document.activeElement) ? document.activeElement.id : "";

@@ -38,6 +38,6 @@ if (hold) {
   };
   poll(look, () => (hold.hidden ? 0 : EVERY_MS));
   hold.addEventListener("answered", ({ detail }) => {
-    if (["hold-gone", "no-such-hold"].some((kind) => (detail.told.type ?? "").endsWith(`/${kind}`))) end();
+    if (detail.status === 404 || (detail.told.type ?? "").endsWith("/hold-gone")) end();
   });
 }

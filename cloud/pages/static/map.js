@@ -58,6 +58,7 @@ export function createMap(svg, middle, { onPin, onMove, widthM = 1_400 } = {}) {
    * as the server ordered, and before them the chosen one.
    */
   function unclutter(scale) {
+    if (!pins.querySelector(".tag")) return;
     const dots = [...pins.children].map((pin) => [pin.dataset.x / scale, pin.dataset.y / scale, pin]);
     const { width, height } = size();
     const [west, north] = [view.x / scale - width / 2, view.y / scale - height / 2];

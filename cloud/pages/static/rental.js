@@ -172,7 +172,7 @@ photo.addEventListener("change", async () => {
   const answer = document.getElementById("photo-answer");
   if (!file) return;
   if (file.size > MOST_BYTES) {
-    answer.textContent = say("photo_big");
+    answer.textContent = troubleOf({ type: "/problems/photo-too-large" });
     return;
   }
   answer.textContent = say("wait");
@@ -190,16 +190,15 @@ const refresh = poll(look, () => Number(now().dataset.poll));
 state.addEventListener("answered", refresh);
 window.addEventListener("offline", lose);
 
-let key = freshKey();
 async function end(more = {}) {
   show(trouble, "");
   fee.hidden = true;
   const button = document.getElementById("end");
   button.disabled = true;
   const place = (await position()) ?? {};
-  const { ok, status, told } = await ask("POST", `${api}/end`, { body: { ...place, ...more }, key });
+  // A second end of a ride changes nothing, so a try after no answer may tell another place.
+  const { ok, told } = await ask("POST", `${api}/end`, { body: { ...place, ...more }, key: freshKey() });
   button.disabled = false;
-  if (status !== 0) key = freshKey();
   if (ok) {
     refresh();
   } else if ((told.type ?? "").endsWith("/move-or-accept")) {

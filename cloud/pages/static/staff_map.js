@@ -7,6 +7,7 @@ const drawn = JSON.parse(document.getElementById("drawn").textContent);
 const buttons = [...document.querySelectorAll("[data-state]")].filter((one) => one.matches("button"));
 const chosen = document.getElementById("chosen");
 const fleet = new Map(drawn.pins.map((pin) => [pin.id, pin]));
+const states = new Map(); // of every vehicle that was heard of, also of those without a place
 let scheduled = false;
 let picked = null;
 
@@ -21,7 +22,18 @@ function paint() {
   const shown = [...fleet.values()].filter((pin) => only.length === 0 || only.includes(pin.state));
   map.setPins(shown);
   document.getElementById("placed").textContent = String(fleet.size);
+  count();
   tell();
+}
+
+/** Until the first news comes, what the server counted stands. */
+function count() {
+  if (states.size === 0) return;
+  const counts = new Map();
+  for (const state of states.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
+  for (const button of buttons) {
+    button.querySelector("b").textContent = String(counts.get(button.dataset.state) ?? 0);
+  }
 }
 
 function later() {
@@ -57,7 +69,6 @@ for (const button of buttons) {
   });
 }
 
-const states = new Map();
 follow((news) => {
   const vehicle = news.raw;
   states.set(vehicle.id, vehicle.state);
@@ -65,10 +76,6 @@ follow((news) => {
   if (lat !== undefined && lon !== undefined) {
     const { id, name, state, connected, soc_pct: soc } = vehicle;
     fleet.set(id, { id, name, state, lat, lon, soc, connected });
-  }
-  for (const button of buttons) {
-    const count = [...states.values()].filter((state) => state === button.dataset.state).length;
-    button.querySelector("b").textContent = String(count);
   }
   later();
 });

@@ -318,7 +318,7 @@ class World:
         """What booking has published, oldest first, without its timers."""
         rows = self.db.execute(
             "SELECT type FROM kit.event WHERE source = '/cloud/booking' AND due = \"time\""
-            " AND (%s::text IS NULL OR subject = %s) ORDER BY id",
+            " AND (%s::text IS NULL OR subject = %s) ORDER BY ctid",
             [str(subject) if subject else None, str(subject)],
         ).fetchall()
         return [row[0].removeprefix("booking.").removesuffix(".v1") for row in rows]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageDraw
 
 from cloud.booking.store.rentals import Rental
 from cloud.fleet import api as fleet
@@ -196,7 +196,7 @@ class Ending:
         """What returns has published of a rental, oldest first, without its timers."""
         rows = self.db.execute(
             "SELECT type FROM kit.event WHERE source = '/cloud/returns' AND due = \"time\""
-            " AND subject = %s ORDER BY id",
+            " AND subject = %s ORDER BY ctid",
             [str(rental.id)],
         ).fetchall()
         return [row[0].removeprefix("returns.").removesuffix(".v1") for row in rows]
@@ -213,3 +213,15 @@ def settle(db: Db, at: datetime, places: int = 2) -> dict[str, UUID]:
     import_city(db, console(DEMO), "city", a_city(places=places), at)
     near = fleet.bays_near(db, DEMO, at_m(0, 0), at, limit=100, radius_m=5_000)
     return {each.bay.key: each.bay.id for each in near}
+
+
+def a_page(kind: str = "PNG", exif: Image.Exif | None = None) -> bytes:
+    """A page as a screen shows it: text and buttons on white."""
+    page = Image.new("RGB", (390, 844), "white")
+    draw = ImageDraw.Draw(page)
+    for line in range(20):
+        draw.text((16, 24 + 38 * line), "The vehicle is unlocked, your ride goes on", fill="black")
+    draw.rectangle((16, 780, 374, 820), fill=(0, 90, 160))
+    out = io.BytesIO()
+    page.save(out, kind, exif=exif or Image.Exif())
+    return out.getvalue()

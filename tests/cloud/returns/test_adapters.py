@@ -130,11 +130,14 @@ def test_photos_are_forgotten_when_their_time_is_over(
     parts = api.real_parts(fake_parts(clock), tmp_path)
     rental = ending.riding()
     ending.parts = replace(ending.parts, objects=parts.objects)
-    row, _ = ending.send(rental, a_photo(place=(52.52, 13.4)))
+    row, _ = ending.send(rental, a_photo(place=(52.52, 13.4), taken_at=NOON))
+    assert row.exif["DateTimeOriginal"] == NOON.strftime("%Y:%m:%d %H:%M:%S")
     assert parts.objects.get(row.key).startswith(b"\xff\xd8\xff")
     for days, gone in ((29, 0), (30, 1), (31, 0)):
         assert api.forget_photos(ending.db, parts, clock.now() + timedelta(days=days)) == gone
     with pytest.raises(KeyError):
         parts.objects.get(row.key)
-    kept = ending.db.execute("SELECT lat, is_gone, length(sha256) FROM returns.photo").fetchone()
-    assert kept == (None, True, 32)
+    kept = ending.db.execute(
+        "SELECT lat, is_gone, length(sha256), exif FROM returns.photo"
+    ).fetchone()
+    assert kept == (None, True, 32, {})

@@ -15,7 +15,7 @@ from cloud.returns.model import Evidence, Judgement, Policy, Position
 from cloud.returns.ports import Parts, VerifierDownError
 from cloud.returns.problems import ReturnDecidedError, TooManyPhotosError
 from tests.cloud.booking.parts import a_vehicle
-from tests.cloud.returns.parts import Ending, a_photo, settle
+from tests.cloud.returns.parts import Ending, a_page, a_photo, settle
 
 INSIDE, OUTSIDE, PARK, EAST = (0, 0), (60, 0), (-200, -200), (200, 0)
 
@@ -207,6 +207,16 @@ def test_bad_photos_are_asked_for_twice_then_a_person_looks(ending: Ending) -> N
     ]
     with pytest.raises(ReturnDecidedError):
         ending.send(rental, a_photo(9))
+
+
+def test_a_screenshot_is_no_photo_of_a_parked_vehicle(ending: Ending) -> None:
+    rental = ending.riding()
+    ending.stands(*INSIDE)
+    ending.ended(rental)
+    row, made = ending.send(rental, a_page())
+    assert "screenshot" in row.faults
+    assert made is not None
+    assert (made.state, made.retakes) == ("photo_needed", 1)
 
 
 def test_a_better_photo_mends_it(ending: Ending) -> None:

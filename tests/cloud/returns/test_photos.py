@@ -7,10 +7,10 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageDraw, ImageFilter
+from PIL import ExifTags, Image, ImageFilter
 
 from cloud.returns.photos import BrokenPhotoError, NotAPhotoError, read_photo
-from tests.cloud.returns.parts import a_photo, a_picture
+from tests.cloud.returns.parts import a_page, a_photo, a_picture
 from tests.cloud.sealed import NOON
 
 
@@ -122,18 +122,6 @@ _WHOLE = {
 }
 
 
-def a_page(kind: str = "PNG", exif: Image.Exif | None = None) -> bytes:
-    """A page as a screen shows it: text and buttons on white."""
-    page = Image.new("RGB", (390, 844), "white")
-    draw = ImageDraw.Draw(page)
-    for line in range(20):
-        draw.text((16, 24 + 38 * line), "The vehicle is unlocked, your ride goes on", fill="black")
-    draw.rectangle((16, 780, 374, 820), fill=(0, 90, 160))
-    out = io.BytesIO()
-    page.save(out, kind, exif=exif or Image.Exif())
-    return out.getvalue()
-
-
 def test_a_screenshot_is_told_from_a_photo() -> None:
     assert read_photo(a_page(), "UTC").is_screenshot
     noise = Image.effect_noise((640, 480), 40).convert("RGB")
@@ -144,3 +132,19 @@ def test_a_screenshot_is_told_from_a_photo() -> None:
     camera[ExifTags.Base.Make] = "A camera"
     assert not read_photo(a_page(exif=camera), "UTC").is_screenshot
     assert not read_photo(a_photo(), "UTC").is_screenshot
+
+
+def test_what_the_camera_wrote_is_told_as_text_without_the_place() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "A camera\0" + "x" * 500
+    shot = exif.get_ifd(ExifTags.IFD.Exif)
+    shot[ExifTags.Base.DateTimeOriginal] = "2026:07:01 12:00:00"
+    shot[ExifTags.Base.ISOSpeedRatings] = 64
+    shot[ExifTags.Base.MakerNote] = b"\x00\x01"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    out = io.BytesIO()
+    Image.effect_noise((64, 48), 40).convert("RGB").save(out, "JPEG", exif=exif)
+    told = dict(read_photo(out.getvalue(), "UTC").exif)
+    assert told.pop("Make").startswith("A camera")
+    assert told == {"DateTimeOriginal": "2026:07:01 12:00:00", "ISOSpeedRatings": "64"}
+    assert read_photo(a_photo(), "UTC").exif == {}
