@@ -36,10 +36,10 @@ test: static browser ## every check and every test, with its own set-up: what CI
 demo: $(VENV)/.assets ## the whole system with simulated vehicles; JSON=1 VEHICLES=20 DATA_DIR=.demo CITY=porto
 	@exec $(PY) -m simulator.demo --vehicles $(or $(VEHICLES),20) --data-dir "$(or $(DATA_DIR),.demo)" $(if $(CITY),--city $(CITY)) $(if $(filter 1,$(JSON)),--json)
 
-bench: $(VENV)/.assets ## measure codec, journal, agent and ingest; writes docs/results
+bench: $(VENV)/.assets ## measure codec, journal, agent, ingest, commands and bookings; writes docs/results
 	@$(PY) -m tests.bench
 
-faults: $(VENV)/.assets ## the long loss stories: kill -9, wiped broker, frozen links; takes minutes
+faults: $(VENV)/.assets ## the long loss stories, and rentals: kill -9 of everything; takes a quarter of an hour
 	@$(PYTEST) -m faults
 
 soak: $(VENV)/.assets ## the system for a long time under load; takes longer
@@ -71,7 +71,7 @@ static: $(VENV)/.assets
 	$(SAY) 'boundaries'
 	@$(VENV)/bin/lint-imports --no-logo
 	$(SAY) 'types'
-	@$(PY) -m mypy
+	@$(PY) -m mypy -n 2
 	$(SAY) 'generated files'
 	@$(PY) -m protocol.generate --check
 	@$(PY) -m tests.use_cases --check
