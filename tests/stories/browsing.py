@@ -88,8 +88,9 @@ def watching(
         yield page
     finally:
         context.close()
-    assert strangers == []
-    assert looks.get("may_complain") or complaints == []
+    assert not strangers, strangers
+    if not looks.get("may_complain"):
+        assert not complaints, complaints
 
 
 def troubles(page: Page) -> list[str]:

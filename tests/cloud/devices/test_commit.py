@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.pq import TransactionStatus
 
 from cloud.devices import api
-from cloud.devices.batch import Arrival, Batch
-from cloud.devices.commit import Outcome, Parts, commit_batch
+from cloud.devices.batch import Batch
+from cloud.devices.commit import Parts, commit_batch
 from cloud.devices.model import Progress, Verdict
 from cloud.devices.opening import open_all
-from cloud.kit.db import Db, connect
+from cloud.kit.db import Db
 from cloud.telemetry import api as telemetry
 from protocol.segment import Fact, seal_facts
+from tests.cloud.devices.committing import PARTS, commit, kept
 from tests.cloud.sealed import (
     DEVICE,
     EPOCH,
@@ -33,26 +32,12 @@ from tests.cloud.sealed import (
 
 SIGNALS = (DEVICE, 1, EPOCH_HEX)
 FACTS = (DEVICE, 0, EPOCH_HEX)
-PARTS = Parts(telemetry.keep, (telemetry.project,))
 
 
 @pytest.fixture(autouse=True)
 def _enrolled(db: Db) -> None:
     api.enrol(db, DEVICE, "jbd_uart", NOON)
     api.enrol(db, "demo-002", "jbd_uart", NOON)
-
-
-def commit(db: Db, *arrivals: Arrival, parts: Parts = PARTS) -> Outcome:
-    candidates, unreadable = open_all(arrivals, {})
-    return commit_batch(db, candidates, unreadable, parts, NOON)
-
-
-def kept(db: Db, device_id: str = DEVICE) -> list[tuple[Any, ...]]:
-    return db.execute(
-        "SELECT first_seq, n, quarantine FROM telemetry.segment WHERE device_id = %s"
-        " ORDER BY first_seq, n",
-        (device_id,),
-    ).fetchall()
 
 
 def gaps(db: Db) -> list[tuple[Any, ...]]:
@@ -274,25 +259,6 @@ def test_a_store_that_fails_fails_the_batch(db: Db) -> None:
     with pytest.raises(OSError, match="no space"):
         commit(db, arrival(signals(1, 10)), parts=Parts(full))
     assert db.execute("SELECT count(*) FROM devices.ledger").fetchone() == (0,)
-
-
-@pytest.mark.parametrize("refused_at", ["the statement", "the commit"])
-def test_what_the_database_does_not_commit_has_no_outcome(dsn: str, refused_at: str) -> None:
-    deferred = "DEFERRABLE INITIALLY DEFERRED" if refused_at == "the commit" else ""
-    device_id = f"undone-{len(deferred)}"
-    with connect(dsn) as db:
-        api.enrol(db, device_id, "jbd_uart", NOON)
-        db.execute(
-            f"CREATE FUNCTION refuse_{len(deferred)}() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$BEGIN RAISE EXCEPTION 'the disk is full'; END$$;"
-            f" CREATE CONSTRAINT TRIGGER refuse_{len(deferred)} AFTER UPDATE ON devices.ledger"
-            f" {deferred} FOR EACH ROW WHEN (NEW.device_id = '{device_id}')"
-            f" EXECUTE FUNCTION refuse_{len(deferred)}()".encode()
-        )
-        with pytest.raises(psycopg.errors.RaiseException, match="the disk is full"):
-            commit(db, arrival(signals(1, 10), device_id=device_id))
-        assert kept(db, device_id) == []
-        assert db.info.transaction_status == TransactionStatus.IDLE
 
 
 def test_without_the_rule_against_doubles_a_repeat_is_kept_twice(db: Db) -> None:

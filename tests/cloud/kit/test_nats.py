@@ -21,6 +21,7 @@ from cloud.kit.engine import EngineError
 from cloud.kit.nats import PARTITIONS, EmbeddedNats, MqttDoor
 from protocol.topics import MAX_PAYLOAD_BYTES
 from tests.broker import Identity, OpenNats, Register, a_door, an_identity
+from tests.stories.one_vehicle import choose_ports
 
 
 @pytest.fixture
@@ -69,7 +70,8 @@ def device(server: EmbeddedNats, who: Identity) -> aiomqtt.Client:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[OpenNats]:
-    """A server that a test may kill."""
+    """A server that a test may kill, on ports that nobody takes while it is dead."""
+    choose_ports(tmp_path / "data")
     with OpenNats(tmp_path / "data") as server:
         yield server
 
