@@ -10,7 +10,7 @@ from edge import VERSION
 from edge.clock import Clock
 from edge.commands.restart import AgentRestart
 from edge.drivers.base import BatteryReading, to_signals
-from edge.drivers.poller import Poller
+from edge.drivers.source import BatterySource
 from edge.journal import Journal
 from edge.rules.battery import BatteryWatch, NewFact
 from edge.rules.pace import Commits, Pace, Schedule, pace_of
@@ -36,7 +36,7 @@ class Agent:
     use, and may raise ControllerError. `ordered_bits` as the battery's decoder says.
     """
 
-    poller: Poller
+    battery: BatterySource
     journal: Journal
     intervals: Intervals
     clock: Clock
@@ -153,9 +153,9 @@ class Agent:
 
     async def _poll_once(self) -> bool:
         """Read the battery and take it all down; return whether it answered."""
-        reading = await self.poller.poll()
+        reading = await self.battery.poll()
         now_s = self.clock.mono_s()
-        facts = self._watch.see(reading, offline=self.poller.offline)
+        facts = self._watch.see(reading, offline=self.battery.offline)
         self._tell(reading, now_s)
         self._follow(reading.current_a if reading is not None else None, now_s)
         values = self._fitted.senses.signals() if self._fitted is not None else {}
@@ -198,12 +198,12 @@ class Agent:
             self._commit_due.set()
 
     def _tell(self, reading: BatteryReading | None, now_s: float) -> None:
-        poller = self.poller
+        battery = self.battery
         self.teller.polled(
             reading,
-            offline=poller.offline,
-            trouble=poller.trouble,
-            model=poller.about.get("hardware"),
+            offline=battery.offline,
+            trouble=battery.trouble,
+            model=battery.about.get("hardware"),
         )
         connected = self._fitted is not None and self._fitted.uplink.connected
         self.teller.state(now_s, self.state, unacked=self.waiting, connected=connected)

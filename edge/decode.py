@@ -3,28 +3,31 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Final
 
 import msgspec
 
 from edge.drivers.base import Explained, FrameError, to_json
-from edge.drivers.registry import UnknownProtocolError, serial_decoder
+from edge.drivers.lines import BadLineError, Line
+from edge.drivers.registry import DRIVERS, UnknownProtocolError, driver
 
 MAX_LINE_BYTES: Final = 1 << 20
-EXAMPLES: Final = """\
+_lines_of: Final = msgspec.json.Decoder(Line)
+EXAMPLES: Final = f"""\
 examples:
-  echo '{"hex": "dda50300fffd77"}' | mobility-edge decode --protocol jbd_uart
+  echo '{{"hex": "dda50300fffd77"}}' | mobility-edge decode --protocol jbd_uart
+  echo '{{"can_id": "0x1DB", "hex": "ffa0aa2a0c0002e8"}}' \\
+    | mobility-edge decode --protocol nissan_leaf_ev_can
   mobility-edge decode --protocol jbd_uart < frames.jsonl
 
-Each line is one whole frame, {"hex": "…"}. Each answer is {"ok": true, "frame": {…}, "reading":
-{…} or null} or {"ok": false, "reason": "…"}; reasons begin with checksum, length, terminator,
+Protocols: {", ".join(DRIVERS)}.
+Each line is one whole frame, {{"hex": "…"}}; of a CAN bus it carries "can_id": "0x1DB" and, with 29
+bits, "extended": true; for uds_ev it is {{"payload_hex": "…"}} or {{"can_frames": ["…"]}} with
+"request_can_id" and "response_can_id". Each answer is {{"ok": true, "frame": {{…}}, "reading":
+{{…}} or null}} or {{"ok": false, "reason": "…"}}; reasons begin with checksum, length, terminator,
 start, status, unsupported or bad_json.
 """
-
-
-class _BadLineError(ValueError):
-    """The line is no frame in JSON."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decode stdin to stdout until it ends. 0 done, 1 nobody reads on, 2 unknown protocol."""
     try:
-        explain = serial_decoder(args.protocol).explain
+        explain = driver(args.protocol).explain
     except UnknownProtocolError as trouble:
         print(trouble, file=sys.stderr)
         return 2
@@ -63,25 +66,19 @@ def _lines(source: IO[bytes]) -> Iterator[bytes]:
         yield line.removesuffix(b"\n")
 
 
-def _answer(explain: Callable[[bytes], Explained], line: bytes) -> dict[str, Any]:
+def _answer(explain: Callable[[Line], Explained], line: bytes) -> dict[str, Any]:
     try:
-        found = explain(_frame_bytes(line))
-    except (_BadLineError, FrameError) as trouble:
+        found = explain(_parsed(line))
+    except (BadLineError, FrameError) as trouble:
         return {"ok": False, "reason": str(trouble)}
     reading = None if found.reading is None else to_json(found.reading)
     return {"ok": True, "frame": found.fields, "reading": reading}
 
 
-def _frame_bytes(line: bytes) -> bytes:
+def _parsed(line: bytes) -> Line:
     if len(line) > MAX_LINE_BYTES:
-        raise _BadLineError(f"bad_json: a line may have {MAX_LINE_BYTES} bytes")
+        raise BadLineError(f"bad_json: a line may have {MAX_LINE_BYTES} bytes")
     try:
-        document = msgspec.json.decode(line)
+        return _lines_of.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError) as trouble:
-        raise _BadLineError(f"bad_json: {trouble}") from trouble
-    if not isinstance(document, Mapping) or not isinstance(document.get("hex"), str):
-        raise _BadLineError('bad_json: expected an object {"hex": "…"}')
-    try:
-        return bytes.fromhex(document["hex"])
-    except ValueError as trouble:
-        raise _BadLineError(f"bad_json: hex must be pairs of hex digits ({trouble})") from trouble
+        raise BadLineError(f"bad_json: {trouble}") from trouble

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from edge.battery import open_battery
 from edge.clock import Clock, SystemClock
-from edge.drivers.poller import Poller
-from edge.drivers.registry import UnknownProtocolError, serial_decoder
+from edge.drivers.registry import UnknownProtocolError
 from edge.findings import Finding, trouble
 from edge.identity.doctor import examine_identity
 from edge.identity.keys import FileKeyStore
 from edge.journal.inspect import JournalUnreadableError, check, inspect
 from edge.journal.lock import JournalBusyError, JournalLock
 from edge.links.base import LinkDownError
-from edge.links.opening import open_link
 from edge.settings import Battery, Settings, SettingsError, load
 
 
@@ -67,15 +66,14 @@ async def _battery(battery: Battery, *, running: bool) -> Finding:
     if running:
         return Finding("battery", ok=True, found=f"{battery.port} is in the running agent's hands")
     try:
-        decoder = serial_decoder(battery.protocol)()
-        link = open_link(battery.port, baud=decoder.policy.baud)
+        open_one = open_battery(battery)
     except (UnknownProtocolError, LinkDownError) as error:
         return trouble("battery", error, "correct [battery] in the configuration")
     try:
-        reading = await Poller(link, decoder).poll()
-        opened = bool(link.connections)
+        reading = await open_one.source.poll()
+        opened = bool(open_one.link.connections)
     finally:
-        await link.close()
+        await open_one.link.close()
     if reading is not None:
         found = f"{battery.port} answers: {reading.voltage_v} V, {reading.soc_pct} %"
         return Finding("battery", ok=True, found=found)

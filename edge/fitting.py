@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.battery import OpenBattery
 from edge.clock import Clock, ClockOffset
 from edge.commands.actuators import Actuator, Only
 from edge.commands.remote import Remote, build_remote
@@ -11,6 +12,7 @@ from edge.controllers.base import VehicleController
 from edge.controllers.jbd_fet import JbdFet
 from edge.controllers.registry import Fitted, build_controller
 from edge.drivers.poller import Poller
+from edge.drivers.source import BatterySource
 from edge.gnss import Gnss
 from edge.gnss.receiver import BAUD as GNSS_BAUD
 from edge.identity.enrol import Enroller
@@ -35,10 +37,12 @@ class Fittings:
 
 
 def fit(
-    settings: Settings, journal: Journal, clock: Clock, offset: ClockOffset, poller: Poller
+    settings: Settings, journal: Journal, clock: Clock, offset: ClockOffset, battery: OpenBattery
 ) -> Fittings:
     """Build the parts and wire them to each other. Raises ControllerError."""
     device_id = settings.device.id
+    source = battery.source
+    poller = source if isinstance(source, Poller) else None
     keys = FileKeyStore(Path(settings.identity.folder))
     enroller = Enroller(
         settings.identity,
@@ -61,7 +65,7 @@ def fit(
         enroller=enroller,
         controller=controller,
         battery=_charge_switch(settings, poller),
-        forbids=Safety(clock, senses, lambda: _current_a(poller)),
+        forbids=Safety(clock, senses, lambda: _current_a(source)),
     )
     uplink = Uplink(
         settings.mqtt,
@@ -82,12 +86,14 @@ def fit(
     return Fittings(remote, senses, enroller, uplink)
 
 
-def _current_a(poller: Poller) -> float | None:
-    reading = None if poller.offline else poller.reading
+def _current_a(source: BatterySource) -> float | None:
+    reading = None if source.offline else source.reading
     return reading.current_a if reading is not None else None
 
 
-def _controller(settings: Settings, poller: Poller, journal: Journal) -> VehicleController | None:
+def _controller(
+    settings: Settings, poller: Poller | None, journal: Journal
+) -> VehicleController | None:
     wanted = settings.controller
     if wanted is None:
         return None
@@ -95,9 +101,9 @@ def _controller(settings: Settings, poller: Poller, journal: Journal) -> Vehicle
     return build_controller(wanted.protocol, fitted)
 
 
-def _charge_switch(settings: Settings, poller: Poller) -> Actuator | None:
+def _charge_switch(settings: Settings, poller: Poller | None) -> Actuator | None:
     """Return what switches charging when something else, or nothing, locks the vehicle."""
     locks = settings.controller is not None and settings.controller.protocol == "jbd_fet"
-    if settings.battery.protocol != "jbd_uart" or locks:
+    if poller is None or settings.battery.protocol != "jbd_uart" or locks:
         return None
     return Only(JbdFet(poller), {"charge_enable"})

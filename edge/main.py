@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.agent import Agent
+from edge.battery import open_battery
 from edge.clock import ClockOffset, SystemClock
-from edge.drivers.poller import Poller
-from edge.drivers.registry import serial_decoder
 from edge.journal import Journal
-from edge.links.opening import open_link
 from edge.settings import Settings
 from edge.telling import Teller
 from edge.traces import at_random
@@ -28,7 +26,7 @@ async def opened(settings: Settings, *, accept_fd: int | None = None) -> AsyncIt
     """Give an agent whose journal is open; at the end everything recorded is sealed on disk."""
     clock = SystemClock()
     offset = ClockOffset(clock)
-    decoder = serial_decoder(settings.battery.protocol)()
+    battery = open_battery(settings.battery, details_every=_details_every(settings))
     async with AsyncExitStack() as stack:
         path = Path(settings.journal.path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,24 +40,22 @@ async def opened(settings: Settings, *, accept_fd: int | None = None) -> AsyncIt
             new_trace=at_random(settings.traces.ratio),
         )
         stack.push_async_callback(journal.close)
-        link = open_link(settings.battery.port, baud=decoder.policy.baud)
-        stack.push_async_callback(link.close)
-        poller = Poller(link, decoder, details_every=_details_every(settings))
+        stack.push_async_callback(battery.link.close)
 
         def fit() -> "Fittings":
             # A third of all imports: the first reading goes before them.
             from edge.fitting import fit
 
-            return fit(settings, journal, clock, offset, poller)
+            return fit(settings, journal, clock, offset, battery)
 
         yield Agent(
-            poller=poller,
+            battery=battery.source,
             journal=journal,
             intervals=settings.intervals,
             clock=clock,
             teller=Teller(settings.battery.port),
             fit=fit,
-            ordered_bits=decoder.ordered_bits,
+            ordered_bits=battery.ordered_bits,
         )
 
 

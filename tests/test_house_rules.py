@@ -193,10 +193,10 @@ def test_the_agent_starts_light() -> None:
 
 
 def test_every_decoder_has_vectors() -> None:
-    from edge.drivers.registry import SERIAL_DECODERS
+    from edge.drivers.registry import DRIVERS
 
     tests = ROOT / "tests" / "edge" / "drivers"
-    assert [name for name in SERIAL_DECODERS if not list(tests.rglob(f"*{name}*"))] == []
+    assert [name for name in DRIVERS if not list(tests.rglob(f"*{name}*"))] == []
 
 
 def direct_dependencies() -> set[str]:

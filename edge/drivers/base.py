@@ -175,7 +175,8 @@ class PollPolicy:
     `main` must be answered for a reading; `details` follow it every `details_every` cycles;
     `once` is asked once a connection; `events` every `events_every_s` and when a new protection bit
     appears. A board silent for `sleeps_after_s` may lose the next request: that one gets a
-    try more. After `offline_after` missed cycles the battery counts as offline.
+    try more. After `offline_after` missed cycles the battery counts as offline. Between an answer
+    and the next request lie `gap_s` at least: some boards drop what comes sooner.
     """
 
     baud: int
@@ -186,6 +187,7 @@ class PollPolicy:
     events_every_s: float = 3600.0
     timeout_s: float = 0.3
     tries: int = 3
+    gap_s: float = 0.0
     sleeps_after_s: float = 1.5
     offline_after: int = 5
 

@@ -115,12 +115,18 @@ class Poller:
         for attempt in range(tries):
             if attempt:
                 self._counts["retries"] += 1
+            await self._leave_gap()
             await self._link.send(ask.request)
             answer = await self._answer(ask.answer)
             if answer is not None:
                 return answer
             self._counts["timeouts"] += 1
         return None
+
+    async def _leave_gap(self) -> None:
+        if self._policy.gap_s and self._heard_at_s is not None:
+            now_s = asyncio.get_running_loop().time()
+            await asyncio.sleep(max(0.0, self._heard_at_s + self._policy.gap_s - now_s))
 
     async def _cycle(self) -> BatteryReading | None:
         self._forget_line()

@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.drivers.base import BatteryReading, Decoder, Frame, FrameError, Reason
-from edge.drivers.registry import SERIAL_DECODERS, UnknownProtocolError, serial_decoder
+from edge.drivers.registry import DRIVERS, UnknownProtocolError, driver
 from protocol.controllers import CONTROLLERS
 from tests.edge.drivers.vectors import DISCHARGE_OFF, FET_WRITTEN, NEW_BOARD, READ_BASIC, RIDING
 
 SAMPLES = {"jbd_uart": (RIDING, NEW_BOARD, READ_BASIC, DISCHARGE_OFF, FET_WRITTEN)}
 LONGEST_FRAME = {"jbd_uart": 262}
 
+SERIAL_DECODERS = {
+    name: found.serial for name in DRIVERS if (found := driver(name)).serial is not None
+}
 every_decoder = pytest.mark.parametrize("name", sorted(SERIAL_DECODERS))
 
 
@@ -131,4 +134,4 @@ def test_every_decoder_is_a_controller_of_the_protocol(name: str) -> None:
 
 def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownProtocolError, match="jbd_uart"):
-        serial_decoder("vela")
+        driver("vela")
