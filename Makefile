@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check static test browser demo bench faults soak lock schema clean
+.PHONY: help setup check static test browser demo bench faults fuzz soak lock schema clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ check: static ## format, lint, boundaries, types and the fast tests: before ever
 
 test: static browser ## every check and every test, with its own set-up: what CI runs
 	$(SAY) 'all tests'
-	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder
 
 demo: $(VENV)/.assets ## the whole system with simulated vehicles; JSON=1 VEHICLES=20 DATA_DIR=.demo CITY=porto
 	@exec $(PY) -m simulator.demo --vehicles $(or $(VEHICLES),20) --data-dir "$(or $(DATA_DIR),.demo)" $(if $(CITY),--city $(CITY)) $(if $(filter 1,$(JSON)),--json)
@@ -41,6 +41,9 @@ bench: $(VENV)/.assets ## measure codec, journal, agent, ingest, commands and bo
 
 faults: $(VENV)/.assets ## the long loss stories, and rentals: kill -9 of everything; takes a quarter of an hour
 	@$(PYTEST) -m faults
+
+fuzz: $(VENV)/.assets ## every decoder against bytes nobody planned; SECONDS=60 for each
+	@$(PY) -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 soak: $(VENV)/.assets ## the system for a long time under load; takes longer
 	@$(PYTEST) -m soak
@@ -55,6 +58,7 @@ schema: $(VENV)/.project ## write every generated file again
 	@$(PY) -m protocol.generate
 	@$(PY) -m tests.use_cases
 	@$(PY) -m tests.import_table
+	@$(PY) -m tests.supported
 	@$(PY) -m tests.cloud.routes
 	@$(PY) -m tests.cloud.events
 
@@ -76,6 +80,7 @@ static: $(VENV)/.assets
 	@$(PY) -m protocol.generate --check
 	@$(PY) -m tests.use_cases --check
 	@$(PY) -m tests.import_table --check
+	@$(PY) -m tests.supported --check
 	@$(PY) -m tests.cloud.routes --check
 	@$(PY) -m tests.cloud.events --check
 

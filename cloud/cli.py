@@ -35,6 +35,7 @@ _DEVICES_EXAMPLES = """examples:
   mobility-cloud devices claim demo-001 --ttl 2h      one JSON object; the claim is shown only now
   mobility-cloud devices certificates demo-001
   mobility-cloud devices revoke demo-001 --reason stolen
+  mobility-cloud devices decoder van-001 --dbc our_van.dbc --map our_van.json
 """
 _EXPORT_EXAMPLES = """examples:
   mobility-cloud telemetry export --device demo-001 --format jsonl
@@ -203,13 +204,18 @@ def _add_devices(commands: _Commands) -> None:
         actions, "add", "enrol a device and write its agent's configuration", _DEVICES_EXAMPLES
     )
     add.add_argument("id", metavar="ID", help="3 to 36 of a-z, 0-9 and -")
-    add.add_argument("--battery", required=True, metavar="NAME", help="protocol of its battery")
+    add.add_argument(
+        "--battery",
+        required=True,
+        metavar="NAME",
+        help="protocol of its battery; dock_unit is a dock",
+    )
     add.add_argument("--port", required=True, metavar="PATH", help="serial port of the battery")
     add.add_argument("--out", required=True, metavar="FILE", type=Path, help="file to write")
     add.add_argument("--force", action="store_true", help="overwrite FILE, with a new claim")
-    add.add_argument("--controller", metavar="NAME", help="lock_unit, jbd_fet or m365_serial")
+    add.add_argument("--controller", metavar="NAME", help="lock_unit, jbd_fet, m365_serial …")
     add.add_argument("--controller-port", metavar="PATH", help="its serial port, if it has one")
-    add.add_argument("--gnss-port", metavar="PATH", help="serial port of the GNSS receiver")
+    add.add_argument("--gnss-port", metavar="PATH", help="its GNSS receiver, or gpsd://HOST:PORT")
     _add_data_dir(add)
     claim = _add(actions, "claim", "let a device, known or new, enrol once", _DEVICES_EXAMPLES)
     claim.add_argument("id", metavar="ID", help="3 to 36 of a-z, 0-9 and -")
@@ -236,6 +242,12 @@ def _add_devices(commands: _Commands) -> None:
     certificates.add_argument("id", metavar="ID", help="the device")
     certificates.add_argument("--json", action="store_true", help="print JSON")
     _add_data_dir(certificates)
+    decoder = _add(actions, "decoder", "say how a device reads its CAN bus", _DEVICES_EXAMPLES)
+    decoder.add_argument("id", metavar="ID", help="the device")
+    decoder.add_argument("--dbc", metavar="FILE", type=Path, help="where the bus has its signals")
+    decoder.add_argument("--map", metavar="FILE", type=Path, help="what they are to us, JSON")
+    decoder.add_argument("--clear", action="store_true", help="as its agent came to read it")
+    _add_data_dir(decoder)
     listing = _add(actions, "list", "list enrolled devices", _DEVICES_EXAMPLES)
     listing.add_argument("--json", action="store_true", help="print JSON")
     _add_data_dir(listing)

@@ -142,6 +142,16 @@ def _revoke_device(arguments: argparse.Namespace) -> int:
         return commands.revoke(arguments, db, SystemClock())
 
 
+def _set_decoder(arguments: argparse.Namespace) -> int:
+    from cloud.devices.decoder_command import set_decoder
+
+    files = (arguments.dbc, arguments.map)
+    if arguments.clear != (files == (None, None)) or (None in files and not arguments.clear):
+        raise UsageError("give --dbc FILE and --map FILE together, or --clear alone")
+    with _database(_existing(arguments)) as db:
+        return set_decoder(arguments, db, SystemClock())
+
+
 def _list_certificates(arguments: argparse.Namespace) -> int:
     from cloud.devices import commands
 
@@ -272,6 +282,7 @@ _COMMANDS = {
     "devices claim": _claim_device,
     "devices revoke": _revoke_device,
     "devices certificates": _list_certificates,
+    "devices decoder": _set_decoder,
     "telemetry export": _export,
     "accounts add": _add_account,
     "accounts list": lambda arguments: _of("identity", "list_all", arguments),

@@ -14,7 +14,7 @@ from edge.drivers.source import BatterySource
 from edge.journal import Journal
 from edge.rules.battery import BatteryWatch, NewFact
 from edge.rules.pace import Commits, Pace, Schedule, pace_of
-from edge.rules.state import Motion, VehicleState, next_motion
+from edge.rules.state import Motion, Rest, VehicleState, next_motion
 from edge.settings import Intervals
 from edge.telling import Teller
 
@@ -46,6 +46,9 @@ class Agent:
     _fitted: "Fittings | None" = field(default=None, init=False)
     _pace: Pace = field(init=False)
     _motion: Motion = field(default_factory=Motion)
+    _rest: Rest = field(default_factory=Rest)
+    _state: VehicleState = VehicleState.PARKED
+    _soc_pct: float | None = None
     _watch: BatteryWatch = field(init=False)
     _commits: Commits = field(default_factory=Commits)
     _recorded_s: float = float("-inf")
@@ -90,7 +93,7 @@ class Agent:
     @property
     def state(self) -> VehicleState:
         """What the vehicle is doing."""
-        return self._motion.state
+        return self._state
 
     @property
     def waiting(self) -> int:
@@ -157,6 +160,8 @@ class Agent:
         now_s = self.clock.mono_s()
         facts = self._watch.see(reading, offline=self.battery.offline)
         self._tell(reading, now_s)
+        self._soc_pct = reading.soc_pct if reading is not None else None
+        facts += self._alarms()
         self._follow(reading.current_a if reading is not None else None, now_s)
         values = self._fitted.senses.signals() if self._fitted is not None else {}
         if reading is not None:
@@ -177,13 +182,19 @@ class Agent:
         """Take the controller's facts; the reading of their moment goes with them."""
         now_s = self.clock.mono_s()
         before = self.state
+        if facts:
+            self._rest.wake(now_s)
         self._follow(None, now_s)
         if self.state is not before:
             self._hurry()
+        facts = [*facts, *self._alarms()]
         if facts:
             self._record(self.senses.signals(), now_s, urgent=True)
             await self._write(facts)
             await self.journal.seal()
+
+    def _alarms(self) -> list[NewFact]:
+        return self._fitted.lookout.look() if self._fitted is not None else []
 
     async def _write(self, facts: Sequence[NewFact]) -> None:
         for kind, fields in facts:
@@ -211,6 +222,7 @@ class Agent:
     def _follow(self, current_a: float | None, now_s: float) -> None:
         speed_kmh = self._fitted.senses.speed_kmh if self._fitted is not None else None
         self._motion = next_motion(self._motion, current_a, now_s, speed_kmh)
+        self._state = self._rest.see(self._motion.state, self._soc_pct, now_s)
         self._set_pace()
 
     def _set_pace(self) -> None:

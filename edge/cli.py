@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   mobility-edge enrol --config agent.toml
   mobility-edge journal --config agent.toml
   mobility-edge decode --protocol jbd_uart < frames.jsonl
+  mobility-edge probe --port /dev/ttyUSB0
+  mobility-edge protocols
 
 A configuration is written by: mobility-cloud devices add ID --battery NAME --port PATH --out FILE
 """
@@ -71,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     from edge import decode
+    from edge.field import capture, probe, protocols, replay
 
     parser = Parser(
         prog="mobility-edge",
@@ -108,6 +111,19 @@ def _parser() -> Parser:
     frames = commands.add_parser("decode", help="decode captured frames, JSON lines in and out")
     decode.add_arguments(frames)
     frames.set_defaults(command=decode.run)
+
+    table = commands.add_parser("protocols", help="tell which controllers the agent speaks to")
+    protocols.add_arguments(table)
+    table.set_defaults(command=protocols.run)
+    tape = commands.add_parser("capture", help="write down what passes on a line, with times")
+    capture.add_arguments(tape)
+    tape.set_defaults(command=capture.run)
+    again = commands.add_parser("replay", help="play a capture through a driver")
+    replay.add_arguments(again)
+    again.set_defaults(command=replay.run)
+    who = commands.add_parser("probe", help="find out which controller is on a port")
+    probe.add_arguments(who)
+    who.set_defaults(command=probe.run)
     return parser
 
 

@@ -17,7 +17,7 @@ _lines_of: Final = msgspec.json.Decoder(Line)
 EXAMPLES: Final = f"""\
 examples:
   echo '{{"hex": "dda50300fffd77"}}' | mobility-edge decode --protocol jbd_uart
-  echo '{{"can_id": "0x1DB", "hex": "ffa0aa2a0c0002e8"}}' \\
+  echo '{{"can_id": "0x1DB", "hex": "ff60b06a370001fd"}}' \\
     | mobility-edge decode --protocol nissan_leaf_ev_can
   mobility-edge decode --protocol jbd_uart < frames.jsonl
 

@@ -75,7 +75,8 @@ async def _battery(battery: Battery, *, running: bool) -> Finding:
     finally:
         await open_one.link.close()
     if reading is not None:
-        found = f"{battery.port} answers: {reading.voltage_v} V, {reading.soc_pct} %"
+        charge = "" if reading.soc_pct is None else f", {reading.soc_pct} %"
+        found = f"{battery.port} answers: {reading.voltage_v} V{charge}"
         return Finding("battery", ok=True, found=found)
     if not opened:
         return Finding(
@@ -84,11 +85,14 @@ async def _battery(battery: Battery, *, running: bool) -> Finding:
             found=f"{battery.port} does not open",
             next_step="check the cable, the name in [battery] port, and your rights on it",
         )
+    wires = "RX and TX are not swapped"
+    if open_one.on_bus:
+        wires = "CAN-H and CAN-L are not swapped, the bus is terminated and at the right bit rate"
     return Finding(
         "battery",
         ok=False,
         found=f"{battery.port} is open, but no {battery.protocol} controller answers",
-        next_step="check that the pack is awake, RX and TX are not swapped, and [battery] protocol",
+        next_step=f"check that the pack is awake, {wires}, and [battery] protocol",
     )
 
 

@@ -1,7 +1,9 @@
 """Everything of an agent that can wait until the first reading is durable: imports the rest."""
 
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.battery import OpenBattery
 from edge.clock import Clock, ClockOffset
@@ -13,27 +15,33 @@ from edge.controllers.jbd_fet import JbdFet
 from edge.controllers.registry import Fitted, build_controller
 from edge.drivers.poller import Poller
 from edge.drivers.source import BatterySource
-from edge.gnss import Gnss
-from edge.gnss.receiver import BAUD as GNSS_BAUD
+from edge.gnss.opening import open_gnss
 from edge.identity.enrol import Enroller
 from edge.identity.keys import FileKeyStore
 from edge.journal import Journal
 from edge.journal.holds import JournalHolds
-from edge.links.opening import open_link
+from edge.journal.notes import JournalNote
+from edge.lookout import Lookout
+from edge.packs import PackKeeper
 from edge.senses import Senses
 from edge.settings import Settings
 from edge.uplink.session import About
 from edge.uplink.uplink import Uplink
 
+if TYPE_CHECKING:
+    from edge.dock import Dock
+    from edge.drivers.broadcast import BroadcastDecoder
+
 
 @dataclass(frozen=True, slots=True)
 class Fittings:
-    """What obeys, what feels, whom the vehicle is known as, and how it speaks with the cloud."""
+    """What obeys, feels and looks out, whom the vehicle is known as, how it speaks to the cloud."""
 
     remote: Remote
     senses: Senses
     enroller: Enroller
     uplink: Uplink
+    lookout: Lookout
 
 
 def fit(
@@ -54,8 +62,9 @@ def fit(
     )
     controller = _controller(settings, poller, journal)
     gnss = settings.gnss
-    receiver = Gnss(open_link(gnss.port, baud=GNSS_BAUD)) if gnss is not None else None
-    senses = Senses(clock, controller, receiver)
+    receiver = open_gnss(gnss.port, baud=gnss.baud) if gnss is not None else None
+    packs = PackKeeper(source, JournalNote(journal, "pack_serial"))
+    senses = Senses(clock, controller, receiver, dock=_dock(settings, poller), packs=packs)
     remote = build_remote(
         device_id,
         journal,
@@ -67,6 +76,8 @@ def fit(
         battery=_charge_switch(settings, poller),
         forbids=Safety(clock, senses, lambda: _current_a(source)),
     )
+    remote.zones.feels = senses
+    remote.twin.reads = broadcasting(battery)
     uplink = Uplink(
         settings.mqtt,
         About(device_id, settings.battery.protocol, lambda: remote.capabilities),
@@ -83,7 +94,20 @@ def fit(
         uplink.reconnect()
 
     enroller.when_new = has_identity
-    return Fittings(remote, senses, enroller, uplink)
+    governor = remote.actuators.governor
+    lookout = Lookout(clock, senses, source, governor, battery.ordered_bits, sleeps=battery.on_bus)
+    return Fittings(remote, senses, enroller, uplink, lookout)
+
+
+def broadcasting(battery: OpenBattery) -> "BroadcastDecoder | None":
+    """Return the decoder of a battery that is read by a manifest; None of any other."""
+    if not battery.on_bus:
+        return None
+    from edge.drivers.broadcast import BroadcastDecoder
+    from edge.drivers.can_poller import CanPoller
+
+    decoder = battery.source.decoder if isinstance(battery.source, CanPoller) else None
+    return decoder if isinstance(decoder, BroadcastDecoder) else None
 
 
 def _current_a(source: BatterySource) -> float | None:
@@ -97,8 +121,23 @@ def _controller(
     wanted = settings.controller
     if wanted is None:
         return None
-    fitted = Fitted(wanted.port, poller, settings.battery.protocol, JournalHolds(journal))
+    battery = settings.battery
+    fitted = Fitted(
+        wanted.port,
+        poller,
+        battery.protocol,
+        JournalHolds(journal),
+        at_battery=wanted.port is not None and realpath(wanted.port) == realpath(battery.port),
+    )
     return build_controller(wanted.protocol, fitted)
+
+
+def _dock(settings: Settings, poller: Poller | None) -> "Dock | None":
+    if settings.device.profile != "dock" or poller is None:
+        return None
+    from edge.dock import Dock
+
+    return Dock(poller)
 
 
 def _charge_switch(settings: Settings, poller: Poller | None) -> Actuator | None:

@@ -27,9 +27,10 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Device(Section, frozen=True):
-    """Who this agent is."""
+    """Who this agent is, and what it is at: a vehicle, or a dock with its `[charger]`."""
 
     id: DeviceId
+    profile: Literal["vehicle", "dock"] = "vehicle"
 
 
 class Mqtt(Section, frozen=True):
@@ -57,23 +58,42 @@ class Identity(Section, frozen=True):
 
 
 class Controller(Section, frozen=True):
-    """What locks the vehicle: its language and its serial port; jbd_fet is at the battery's."""
+    """What locks the vehicle: its language and its serial port; jbd_fet is at the battery's.
 
-    protocol: Literal["lock_unit", "m365_serial", "jbd_fet"]
+    A scooter's ESC may be on the battery's own wire: then both name the same port and protocol.
+    """
+
+    protocol: Literal["lock_unit", "m365_serial", "ninebot_serial", "jbd_fet"]
     port: NonEmpty | None = None
 
 
 class Gnss(Section, frozen=True):
-    """The receiver that knows where we are: NMEA 0183 on a serial port."""
+    """The receiver that knows where we are: NMEA 0183 on a serial port, or gpsd://HOST:PORT."""
 
     port: NonEmpty
+    baud: Annotated[int, msgspec.Meta(ge=1200, le=921_600)] = 9600
 
 
 class Battery(Section, frozen=True):
-    """The battery controller: its language and the serial port it is wired to."""
+    """The battery controller: its language and the port it is wired to.
+
+    `car` says which car uds_ev asks, such as "ioniq5"; without, it finds out.
+    With `cells` in series and `full_ah` of the full pack, a driver whose wire lacks the SOC
+    estimates it.
+    """
 
     protocol: NonEmpty
     port: NonEmpty
+    car: NonEmpty | None = None
+    cells: Annotated[int, msgspec.Meta(ge=1, le=200)] | None = None
+    full_ah: Annotated[float, msgspec.Meta(gt=0, le=10_000)] | None = None
+
+
+class Charger(Section, frozen=True):
+    """The unit of a dock: its language and its serial port. It stands where a battery would."""
+
+    port: NonEmpty
+    protocol: Literal["dock_unit"] = "dock_unit"
 
 
 class JournalFile(Section, frozen=True):
@@ -90,6 +110,10 @@ class Intervals(Section, frozen=True):
     poll_charging_s: Seconds = 10.0
     poll_parked_s: Seconds = 10.0
     journal_parked_s: Seconds = 60.0
+    poll_low_power_s: Seconds = 60.0
+    journal_low_power_s: Seconds = 1_800.0
+    poll_deep_sleep_s: Seconds = 1_800.0
+    journal_deep_sleep_s: Seconds = 86_400.0
     flush_riding_s: Seconds = 1.0
     flush_parked_s: Seconds = 30.0
     seal_riding_s: Seconds = 10.0
@@ -116,6 +140,7 @@ class Settings(Section, frozen=True):
     identity: Identity = Identity()
     controller: Controller | None = None
     gnss: Gnss | None = None
+    charger: Charger | None = None
     traces: Traces = Traces()
 
 
@@ -135,6 +160,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML ({error}); correct that line") from error
     _override(raw, environ)
+    _stand_in(raw, path)
     try:
         settings = msgspec.convert(raw, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -153,6 +179,27 @@ def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
             table = raw.setdefault(section.name, {}) if value is not None else None
             if isinstance(table, dict):
                 table[key.name] = value
+
+
+def _stand_in(raw: dict[str, Any], path: Path) -> None:
+    """Let the charger of a dock be what is polled. Raises SettingsError when that cannot be."""
+    device, charger = raw.get("device"), raw.get("charger")
+    is_dock = isinstance(device, dict) and device.get("profile") == "dock"
+    if not is_dock:
+        if charger is not None:
+            raise SettingsError(
+                f"{path}: a vehicle has no [charger]; "
+                'remove it, or write profile = "dock" under [device]'
+            )
+        return
+    if "battery" in raw:
+        raise SettingsError(f"{path}: a dock has no [battery]; name its unit in [charger]")
+    if not isinstance(charger, dict):
+        raise SettingsError(
+            f'{path}: missing [charger]; a dock needs one with protocol = "dock_unit" and its port'
+        )
+    port = charger.get("port")
+    raw["battery"] = {"protocol": "dock_unit", "port": port if isinstance(port, str) else "-"}
 
 
 def _explain(error: str) -> str:

@@ -26,7 +26,7 @@ SPLIT_PAUSE_S: Final = 0.002
 SPLIT_BYTES: Final = 4
 IDLE_S: Final = 1.5
 NOISE_BYTES: Final = 16
-_CHECKSUM_AT: Final = -2
+CHECKSUM_AT: Final = -2
 
 
 class Piece(NamedTuple):
@@ -39,7 +39,8 @@ class Piece(NamedTuple):
 class Faults:
     """What goes wrong, how often: rates from 0 (never) to 1 (always) by fault name.
 
-    `idle_s`: a pause after which `drop_first_after_idle` loses a request.
+    `idle_s`: a pause after which `drop_first_after_idle` loses a request. `checksum_at`: where
+    `bad_checksum` spoils a reply, counted from its end; a controller sets its own.
     Raises ValueError for an unknown name or a rate outside of 0 to 1.
     """
 
@@ -49,6 +50,7 @@ class Faults:
         self.rates = dict(rates or {})
         for name, rate in self.rates.items():
             check(name, rate)
+        self.checksum_at = CHECKSUM_AT
         self._random = random.Random(seed)
         self._idle_s = idle_s
         self._held: list[bytes] = []
@@ -73,7 +75,7 @@ class Faults:
         if self.strikes("no_reply"):
             return []
         if self.strikes("bad_checksum"):
-            reply = _with_flipped_checksum(reply)
+            reply = _with_flipped_checksum(reply, self.checksum_at)
         if self.strikes("noise"):
             reply = self._random.randbytes(self._random.randint(1, NOISE_BYTES)) + reply
         if self.strikes("half_frame"):
@@ -116,6 +118,6 @@ def check(name: str, rate: float) -> None:
         raise ValueError(f"The rate {rate} is outside of 0 to 1; give one between.")
 
 
-def _with_flipped_checksum(reply: bytes) -> bytes:
-    at = len(reply) + _CHECKSUM_AT
+def _with_flipped_checksum(reply: bytes, from_end: int) -> bytes:
+    at = max(len(reply) + from_end, 0)
     return reply[:at] + bytes((reply[at] ^ 0xFF,)) + reply[at + 1 :]

@@ -29,6 +29,7 @@ _REFUSED: Final = 0x80
 _HEADER_BYTES: Final = 4
 _FRAME_BYTES: Final = 7
 _WORD_BYTES: Final = 2
+_SERIAL_BYTES: Final = 30
 _LOG_IN: Final = 0x06
 _BOTH_FETS: Final = 0b11
 _MADE_ON: Final = 22 << 9 | 3 << 5 | 28
@@ -87,6 +88,7 @@ class JbdController:
         for values in self._replay.changes:
             checked(values)
         self._hardware = hardware
+        self.serial = ""
         self._password = password
         self._extended = extended
         self._pending = b""
@@ -100,6 +102,7 @@ class JbdController:
             0x03: self._basic,
             0x04: self._cells,
             0x05: lambda _: self._hardware.encode("ascii"),
+            0xA2: lambda _: bytes((len(self.serial),)) + self.serial.encode("ascii"),
             0xAA: lambda _: struct.pack(">12H", *(self._count(event) for event in _EVENTS)),
         }
         self._writes: dict[int, Callable[[bytes], bool]] = {
@@ -112,8 +115,14 @@ class JbdController:
         }
 
     def set(self, values: Mapping[str, Any]) -> None:
-        """Pin values, None lets go. Raises ValueError and then changes nothing."""
-        self._dials.set(values)
+        """Pin values, None lets go. Raises ValueError and then changes nothing.
+
+        `serial` is what is printed on the pack: another one is another pack.
+        """
+        rest = {name: value for name, value in values.items() if name != "serial"}
+        serial = _serial(values["serial"]) if "serial" in values else self.serial
+        self._dials.set(rest)
+        self.serial = serial
 
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
         """Take bytes in any slicing; return a reply for each request they complete.
@@ -250,6 +259,14 @@ class JbdController:
             self.pack.charge_allowed = not data[1] & 1
             self.pack.discharge_allowed = not data[1] & 2
         return True
+
+
+def _serial(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and value.isascii() and len(value) <= _SERIAL_BYTES:
+        return value
+    raise ValueError(f"serial must be ASCII text of at most {_SERIAL_BYTES}, not {value!r}.")
 
 
 def _first_request(pending: bytes) -> tuple[Request | None, int]:

@@ -1,35 +1,30 @@
-"""A Xiaomi M365's ESC on the dashboard's wire, byte for byte: questions in, replies out.
+"""A scooter's ESC on the dashboard's wire: what it reads, what it does; the wire: `scooter_bus`.
 
-    55 AA | L | ADDR | CMD | REG | PAYLOAD[L - 2] | CHK u16
-
-CHK = 0xFFFF XOR (sum of the bytes from L to the last payload byte), little-endian like all numbers.
-A read (CMD 01) asks for a number of bytes from a register on and is answered from address 23 with
-the same CMD and REG; a write (02, 03) is not answered. Like the real firmware it locks at any
-speed: whoever must not lock while it rolls has to look first.
+Like the real firmware it locks at any speed: whoever must not lock while it rolls has to look
+first. A Ninebot's has the same registers in another framing.
 """
 
 import json
-import math
 import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from firmware_shim.checks import Check, checked, flag, number, whole
 from firmware_shim.faults import Faults
-
-_START: Final = b"\x55\xaa"
-_HEAD_BYTES: Final = 6
-_OVERHEAD_BYTES: Final = 6
-_SHORTEST_L: Final = 2
-_TO_ESC: Final = 0x20
-_FROM_ESC: Final = 0x23
-_READ: Final = 0x01
-_WRITES: Final = (0x02, 0x03)
-_QUIET_S: Final = 0.1
-_WORD_BYTES: Final = 2
+from firmware_shim.scooter_bus import (
+    ESC,
+    Framing,
+    Wire,
+    XiaomiFraming,
+    from_words,
+    obey,
+    to_words,
+    u16,
+    word,
+)
 
 _LOCK: Final = 0x70
 _UNLOCK: Final = 0x71
@@ -74,32 +69,33 @@ class Ride:
     silent: bool = False
 
 
-class _Request(NamedTuple):
-    address: int
-    command: int
-    register: int
-    data: bytes
-
-
 class M365Esc:
     """The ESC's state machine. Pure but for the file of moves: bytes and the time in, bytes out.
 
-    `moved` counts what was written to the lock's registers (lock, unlock), obeyed or not;
-    `moves` gets one JSON line each.
+    `battery` are the registers in which it passes on what its battery says. `moved` counts what
+    was written to the lock's registers (lock, unlock), obeyed or not; `moves` gets one JSON line
+    each.
     """
 
     baud = 115_200
     one_wire: Literal[True] = True
+    address = ESC
 
-    def __init__(self, *, faults: Faults | None = None, moves: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        faults: Faults | None = None,
+        moves: Path | None = None,
+        framing: Framing | None = None,
+    ) -> None:
         self.faults = faults or Faults()
         self.ride = Ride()
         self.moved: Counter[str] = Counter()
         self._moves = moves
         self._settings = dict(_SETTINGS)
         self._shown: dict[int, int] = {}
-        self._pending = b""
-        self._heard_s = -math.inf
+        self.battery: dict[int, int] = {}
+        self._wire = Wire(framing or XiaomiFraming())
         self._booted_s: float | None = None
         self._now_s = 0.0
 
@@ -113,29 +109,19 @@ class M365Esc:
 
         `locked` is as somebody else's telephone would do it: no write is counted.
         """
-        for name, value in checked(values, _DIALS, Ride()).items():
+        for name, value in checked(values, DIALS, Ride()).items():
             setattr(self.ride, name, value)
 
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
-        """Take bytes in any slicing; return the replies to the questions they complete.
+        """Take bytes in any slicing; return the replies to the questions they complete."""
+        self.advance(now_s)
+        framing = self._wire.framing
+        requests = self._wire.hear(data, now_s)
+        if self.ride.silent:
+            return []
+        return [reply for request in requests for reply in obey(self, request, framing)]
 
-        A request that was cut off is forgotten once the line was quiet for 100 ms.
-        """
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
-        self._advance(now_s)
-        replies: list[bytes] = []
-        while True:
-            request, size = _first_request(self._pending)
-            self._pending = self._pending[size:]
-            if request is not None:
-                replies += self._answer(request)
-            elif not size:
-                return replies
-
-    def _advance(self, now_s: float) -> None:
+    def advance(self, now_s: float) -> None:
         """Let the wheel turn."""
         if self._booted_s is None:
             self._booted_s = self._now_s = now_s
@@ -144,24 +130,14 @@ class M365Esc:
         self.ride.trip_m += metres
         self._now_s = now_s
 
-    def _answer(self, request: _Request) -> list[bytes]:
-        if self.ride.silent or request.address != _TO_ESC:
-            return []
-        if request.command == _READ and request.data:
-            size = request.data[0]
-            return [_frame(_FROM_ESC, _READ, request.register, self._read(request.register, size))]
-        if request.command in _WRITES and len(request.data) == _WORD_BYTES:
-            self._write(request.register, int.from_bytes(request.data, "little"))
-        return []
-
-    def _read(self, register: int, size: int) -> bytes:
+    def read(self, register: int, size: int) -> bytes:
+        """Return `size` bytes from a register on."""
         if not self._shown or not self.faults.strikes("stuck"):
             self._shown = self._words()
-        count = (size + 1) // _WORD_BYTES
-        words = (self._shown.get(register + at, 0) for at in range(count))
-        return b"".join(word.to_bytes(_WORD_BYTES, "little") for word in words)[:size]
+        return from_words(self._shown, register, size)
 
-    def _write(self, register: int, value: int) -> None:
+    def write(self, register: int, value: int) -> None:
+        """Put a word into a register."""
         if register in (_LOCK, _UNLOCK) and value == 1:
             self._move("lock" if register == _LOCK else "unlock")
         if self.faults.strikes("fet_ignored"):
@@ -190,24 +166,25 @@ class M365Esc:
         flags = _LOCKED if ride.locked else 0
         odometer = int(ride.odometer_m) & 0xFFFF_FFFF
         words = {
-            **_text(0x10, _SERIAL),
-            **_text(0x17, _PIN),
+            **to_words(0x10, _SERIAL),
+            **to_words(0x17, _PIN),
             0x1A: _FIRMWARE,
             0x1B: ride.error,
             0x1C: ride.warning,
             0x1D: flags,
             0x1F: ride.mode,
             0x22: ride.battery_pct,
-            0x25: _u16(ride.battery_pct * _RANGE_KM_A_PCT * 100),
-            0x26: _word(ride.speed_kmh * 10),
+            0x25: u16(ride.battery_pct * _RANGE_KM_A_PCT * 100),
+            0x26: word(ride.speed_kmh * 10),
             0x29: odometer & 0xFFFF,
             0x2A: odometer >> _WORD_BITS,
-            0x2F: _u16(ride.trip_m / 10),
-            0x3A: _u16(self._uptime_s),
-            0x3E: _word(ride.frame_temp_c * 10),
-            0x3F: _word(ride.battery_temp_c * 10),
-            0x40: _word(ride.battery_temp_c * 10),
-            0x47: _u16(ride.supply_v * 100),
+            0x2F: u16(ride.trip_m / 10),
+            0x3A: u16(self._uptime_s),
+            0x3E: word(ride.frame_temp_c * 10),
+            0x3F: word(ride.battery_temp_c * 10),
+            0x40: word(ride.battery_temp_c * 10),
+            0x47: u16(ride.supply_v * 100),
+            **self.battery,
             **self._settings,
             _MODE: ride.mode,
         }
@@ -218,58 +195,17 @@ class M365Esc:
             flags,
             ride.mode,
             ride.battery_pct,
-            _word(ride.speed_kmh * 1000),
-            _u16(ride.average_kmh * 1000),
+            word(ride.speed_kmh * 1000),
+            u16(ride.average_kmh * 1000),
             odometer,
-            _u16(ride.trip_m / 10),
-            _u16(self._uptime_s),
-            _word(ride.frame_temp_c * 10),
+            u16(ride.trip_m / 10),
+            u16(self._uptime_s),
+            word(ride.frame_temp_c * 10),
         )
-        return {**words, **_text(_BLOCK, block)}
+        return {**words, **to_words(_BLOCK, block)}
 
 
-def _first_request(pending: bytes) -> tuple[_Request | None, int]:
-    """The request at the head, and how many bytes to drop; 0 means wait for more."""
-    if pending[:2] != _START[: len(pending)]:
-        return None, 1
-    if len(pending) < _HEAD_BYTES:
-        return None, 0
-    size = _OVERHEAD_BYTES + pending[2]
-    if pending[2] < _SHORTEST_L:
-        return None, 1
-    if len(pending) < size:
-        return None, 0
-    if pending[size - 2 : size] != _check_bytes(pending[2 : size - 2]):
-        return None, 1
-    return _Request(pending[3], pending[4], pending[5], pending[6 : size - 2]), size
-
-
-def _frame(address: int, command: int, register: int, data: bytes) -> bytes:
-    body = bytes((len(data) + 2, address, command, register)) + data
-    return _START + body + _check_bytes(body)
-
-
-def _check_bytes(body: bytes) -> bytes:
-    return ((sum(body) & 0xFFFF) ^ 0xFFFF).to_bytes(_WORD_BYTES, "little")
-
-
-def _text(register: int, data: bytes) -> dict[int, int]:
-    return {
-        register + at // _WORD_BYTES: int.from_bytes(data[at : at + _WORD_BYTES], "little")
-        for at in range(0, len(data), _WORD_BYTES)
-    }
-
-
-def _word(value: float) -> int:
-    """Two's complement; what does not fit wraps, as it does in the ESC."""
-    return round(value) & 0xFFFF
-
-
-def _u16(value: float) -> int:
-    return min(max(round(value), 0), 0xFFFF)
-
-
-_DIALS: Final[Mapping[str, Check]] = {
+DIALS: Final[Mapping[str, Check]] = {
     "speed_kmh": number(-50, 70),
     "locked": flag,
     "mode": whole(2),

@@ -21,6 +21,7 @@ from firmware_shim.faults import Faults
 _READ_BYTES: Final = 4096
 _BITS_A_BYTE: Final = 10
 _PACED_BYTES: Final = 8
+_LONGEST_QUEUE_S: Final = 1.0
 
 
 class Controller(Protocol):
@@ -121,7 +122,10 @@ class Port:
 
     def _talk(self, talker: Talker) -> None:
         self._talk_timer = None
-        self._say(talker.tick(self._clock()), self._loop.time())
+        frames, now_s = talker.tick(self._clock()), self._loop.time()
+        # A line that is too slow for all that is said loses it, and does not tell it ever later.
+        if self._free_at_s - now_s < _LONGEST_QUEUE_S:
+            self._say(frames, now_s)
         self._plan_talk()
 
     def _say(self, frames: list[bytes], due_s: float) -> None:

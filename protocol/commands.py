@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from protocol.decoders import DecoderManifest
 from protocol.messages import MessageError, Short, UnixMs
+from protocol.zones import MOST_ZONES, Zone, ZonesError, check_zones
 
 _END = r"(?![\s\S])"
 
@@ -48,6 +50,10 @@ INTERVAL_NAMES = frozenset(
         "poll_charging_s",
         "poll_parked_s",
         "journal_parked_s",
+        "poll_low_power_s",
+        "journal_low_power_s",
+        "poll_deep_sleep_s",
+        "journal_deep_sleep_s",
         "flush_riding_s",
         "flush_parked_s",
         "seal_riding_s",
@@ -119,6 +125,10 @@ class DesiredTwin(msgspec.Struct, frozen=True):
         intervals_s: seconds between polls, flushes and seals, by setting name.
         limits: how fast the vehicle may go.
         immobilised: true = the motor stays off, false = it may run, null = not asked for.
+        zones: where the vehicle goes slowly or not at all, by itself and without a network; the
+            earlier one decides where two overlap. Left out: none.
+        decoder: how a battery on a bus that speaks on its own is read. Left out: as the agent
+            came to read it.
         v: version of the message.
     """
 
@@ -130,6 +140,10 @@ class DesiredTwin(msgspec.Struct, frozen=True):
     intervals_s: dict[Short, float] = {}
     limits: Limits = Limits()
     immobilised: bool | None = None
+    zones: Annotated[list[Zone], msgspec.Meta(max_length=MOST_ZONES)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    decoder: DecoderManifest | msgspec.UnsetType = msgspec.UNSET
     v: Literal[1] = 1
 
 
@@ -258,11 +272,15 @@ def decode_command(payload: bytes) -> Command:
 
 
 def decode_twin(payload: bytes) -> DesiredTwin:
-    """Read a verified payload; raises MessageError, also for intervals that cannot be."""
+    """Read a verified payload; raises MessageError, also for intervals and zones that cannot be."""
     try:
         twin = _TWIN.decode(payload)
         if twin.intervals_s:
             check_intervals(twin.intervals_s)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ArgsError) as trouble:
+        check_zones(twin.zones or [])
+    except (
+        *(msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
+        *(ArgsError, ZonesError),
+    ) as trouble:
         raise MessageError(f"not a twin: {trouble}") from trouble
     return twin

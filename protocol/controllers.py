@@ -5,6 +5,7 @@ without importing the vehicle's code.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,19 +15,55 @@ class Controller:
     Attributes:
         name: name of the protocol, as in `--battery NAME` and `decode --protocol NAME`.
         title: name for people.
-        transport: "serial" or "can".
-        baud: line speed in baud, 8N1.
+        transport: what it is wired to: a serial line, a CAN bus, or either of them.
+        baud: speed of the serial line in baud, 8N1; None without one.
+        bitrate: speed of the CAN bus in bit/s; None without one.
         reads: keys of the signal catalogue that the controller reports.
         actuators: what it can be told to do.
     """
 
     name: str
     title: str
-    transport: str
-    baud: int
+    transport: Literal["serial", "can", "both"]
     reads: frozenset[str]
     actuators: frozenset[str]
+    baud: int | None = None
+    bitrate: int | None = None
 
+
+_DALY_READS = frozenset(
+    {
+        "voltage_v",
+        "current_a",
+        "soc_pct",
+        "remaining_ah",
+        "full_ah",
+        "cycles",
+        "charge_fet",
+        "discharge_fet",
+        "protection_bits",
+        "balancing_bits",
+        *(f"temperature_{number}_c" for number in range(1, 9)),
+        *(f"cell_{number}_v" for number in range(1, 33)),
+    }
+)
+_SCOOTER_READS = frozenset(
+    {
+        "voltage_v",
+        "current_a",
+        "soc_pct",
+        "soh_pct",
+        "remaining_ah",
+        "full_ah",
+        "cycles",
+        "charge_fet",
+        "protection_bits",
+        "balancing_bits",
+        "temperature_1_c",
+        "temperature_2_c",
+        *(f"cell_{number}_v" for number in range(1, 16)),
+    }
+)
 
 CONTROLLERS: dict[str, Controller] = {
     "jbd_uart": Controller(
@@ -51,6 +88,175 @@ CONTROLLERS: dict[str, Controller] = {
             }
         ),
         actuators=frozenset({"charge_fet", "discharge_fet"}),
+    ),
+    "dock_unit": Controller(
+        name="dock_unit",
+        title="Our dock unit: charger, meter, bay and lamp, serial",
+        transport="serial",
+        baud=115_200,
+        reads=frozenset(
+            {
+                "voltage_v",
+                "current_a",
+                "soc_pct",
+                "temperature_1_c",
+                "charger_power_w",
+                "charger_energy_wh",
+                "charge_cable",
+                "bay_occupied",
+                "connector_locked",
+                "led_state",
+                "charger_state",
+            }
+        ),
+        actuators=frozenset(),
+    ),
+    "m365_serial": Controller(
+        name="m365_serial",
+        title="Xiaomi M365 scooter's battery, on the dashboard's wire",
+        transport="serial",
+        baud=115_200,
+        reads=_SCOOTER_READS,
+        actuators=frozenset(),
+    ),
+    "ninebot_serial": Controller(
+        name="ninebot_serial",
+        title="Ninebot scooter's battery, on the dashboard's wire",
+        transport="serial",
+        baud=115_200,
+        reads=_SCOOTER_READS,
+        actuators=frozenset(),
+    ),
+    "jk_rs485": Controller(
+        name="jk_rs485",
+        title="JK (Jikong) BMS, 4E57 frames on TTL or RS-485",
+        transport="serial",
+        baud=115_200,
+        reads=frozenset(
+            {
+                "voltage_v",
+                "current_a",
+                "soc_pct",
+                "full_ah",
+                "cycles",
+                "charge_fet",
+                "discharge_fet",
+                "protection_bits",
+                "temperature_1_c",
+                "temperature_2_c",
+                *(f"cell_{number}_v" for number in range(1, 33)),
+            }
+        ),
+        actuators=frozenset({"charge_fet", "discharge_fet"}),
+    ),
+    "daly_uart": Controller(
+        name="daly_uart",
+        title="Daly smart BMS, serial or RS-485",
+        transport="serial",
+        baud=9600,
+        reads=_DALY_READS,
+        actuators=frozenset({"charge_fet", "discharge_fet"}),
+    ),
+    "daly_can": Controller(
+        name="daly_can",
+        title="Daly smart BMS, CAN",
+        transport="can",
+        bitrate=250_000,
+        reads=_DALY_READS,
+        actuators=frozenset({"charge_fet", "discharge_fet"}),
+    ),
+    "vesc": Controller(
+        name="vesc",
+        title="VESC motor controller and VESC BMS, serial or CAN",
+        transport="both",
+        baud=115_200,
+        bitrate=500_000,
+        reads=frozenset(
+            {
+                "voltage_v",
+                "current_a",
+                "soc_pct",
+                "soh_pct",
+                "remaining_ah",
+                "full_ah",
+                "charge_fet",
+                "protection_bits",
+                "balancing_bits",
+                *(f"temperature_{number}_c" for number in range(1, 9)),
+                *(f"cell_{number}_v" for number in range(1, 33)),
+            }
+        ),
+        actuators=frozenset(),
+    ),
+    "uds_ev": Controller(
+        name="uds_ev",
+        title="Electric cars asked over UDS: Hyundai/Kia, Bolt, Leaf, VW MEB, OBD",
+        transport="can",
+        bitrate=500_000,
+        reads=frozenset(
+            {
+                "voltage_v",
+                "current_a",
+                "soc_pct",
+                "soh_pct",
+                "full_ah",
+                *(f"temperature_{number}_c" for number in range(1, 6)),
+                *(f"cell_{number}_v" for number in range(1, 33)),
+            }
+        ),
+        actuators=frozenset(),
+    ),
+    "nissan_leaf_ev_can": Controller(
+        name="nissan_leaf_ev_can",
+        title="Nissan Leaf and e-NV200, AZE0 and ZE1, broadcasts on the EV-CAN",
+        transport="can",
+        bitrate=500_000,
+        reads=frozenset(
+            {
+                "voltage_v",
+                "current_a",
+                "soc_pct",
+                "soh_pct",
+                "charge_fet",
+                "discharge_fet",
+                "protection_bits",
+                "temperature_1_c",
+                "temperature_2_c",
+            }
+        ),
+        actuators=frozenset(),
+    ),
+    "hyundai_kia_pcan": Controller(
+        name="hyundai_kia_pcan",
+        title="Hyundai Kona and Kia e-Niro, broadcasts on the P-CAN",
+        transport="can",
+        bitrate=500_000,
+        reads=frozenset(
+            {"voltage_v", "current_a", "soc_pct", "temperature_1_c", "temperature_2_c"}
+        ),
+        actuators=frozenset(),
+    ),
+    "dbc_can": Controller(
+        name="dbc_can",
+        title="Any broadcasts on a CAN bus, by the decoder manifest of the twin",
+        transport="can",
+        bitrate=500_000,
+        reads=frozenset(
+            {
+                "voltage_v",
+                "current_a",
+                "soc_pct",
+                "soh_pct",
+                "remaining_ah",
+                "full_ah",
+                "cycles",
+                "charge_fet",
+                "discharge_fet",
+                "protection_bits",
+                *(f"temperature_{number}_c" for number in range(1, 9)),
+            }
+        ),
+        actuators=frozenset(),
     ),
 }
 
@@ -103,5 +309,11 @@ VEHICLE_CONTROLLERS: dict[str, VehicleController] = {
         capabilities=frozenset(
             {"lock", "unlock", "immobilise", "speed_mode", "speed_limit", "lights"}
         ),
+    ),
+    "ninebot_serial": VehicleController(
+        name="ninebot_serial",
+        title="Ninebot scooter, its ESC in place of a lock",
+        baud=115_200,
+        capabilities=frozenset({"lock", "unlock", "immobilise", "speed_mode", "speed_limit"}),
     ),
 }

@@ -35,8 +35,10 @@ A line {{"set": {{"voltage_v": 40.1, "temperatures_c": [21, null]}}}} on stdin p
 sensor is null; `{{"set": {{"voltage_v": null}}}}` lets go.
 `demand_a` is what rider (-) or charger (+) draw: it drives the pack itself.
 A lock unit has speed_kmh, tip_over, tamper, charge_cable, locked, jammed, stuck, silent … instead;
-an M365's ESC speed_kmh, locked, mode, battery_pct, error, silent …; a GNSS receiver latitude_deg,
-longitude_deg, speed_kmh, course_deg, hdop, fix: it moves along its course.
+a scooter's ESC speed_kmh, locked, mode, battery_pct, error, silent … and chatter_hz, beside those
+of its battery; a GNSS receiver latitude_deg,
+longitude_deg, speed_kmh, course_deg, hdop, fix, urban, cold_start_s, rollovers: it moves along its
+course. A dock unit has bay_occupied, cable, serial, soc_pct, faults, charge_a, silent …
 Faults: {", ".join(FAULTS)};
 RATE is from 0 to 1 and 1 without.
 """

@@ -43,6 +43,7 @@ def test_the_vehicles_subset_builds_and_starts_alone(tmp_path: Path) -> None:
     code = (
         "import sys, edge, edge.main, protocol.segment;"
         "from edge.cli import main;"
+        "from edge.drivers.dbc import shipped; shipped('nissan_leaf_ze1.dbc');"
         f"assert edge.__file__.startswith({str(tmp_path)!r}), edge.__file__;"
         "main(['--help'])"
     )

@@ -186,7 +186,7 @@ def _origin(text: str | None) -> Path:
 
 
 def test_the_agent_starts_light() -> None:
-    heavy = {"fastapi", "psycopg", "pydantic", "numpy", "torch", "sqlite_utils"}
+    heavy = {"fastapi", "psycopg", "pydantic", "numpy", "torch", "sqlite_utils", "can", "cantools"}
     script = f"import sys, edge.main; print(*sorted({heavy!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert loaded.stdout.split() == []

@@ -11,7 +11,7 @@ _TEMPLATE = """\
 # {device_id}: start it with `mobility-edge run --config {file}`
 [device]
 id = {id}
-
+{profile}
 [mqtt]
 host = {host}
 port = {port}
@@ -22,7 +22,7 @@ enrol_url = {enrol_url}
 {claim}ca = '''
 {ca}'''
 
-[battery]
+[{polled}]
 protocol = {battery}
 port = {battery_port}
 
@@ -30,6 +30,7 @@ port = {battery_port}
 path = {journal}
 max_mb = {max_mb}
 """
+_DOCK = "dock_unit"
 _CONTROLLER = """
 [controller]
 protocol = {protocol}
@@ -89,7 +90,7 @@ def render(
 
     Args:
         device_id: the device.
-        battery: protocol name of its battery controller.
+        battery: protocol name of its battery controller; dock_unit makes it a dock.
         battery_port: serial port, such as /dev/ttyUSB0.
         mqtt: the broker.
         identity: how it enrols.
@@ -107,6 +108,8 @@ def render(
         device_id=device_id,
         file=file_name,
         id=_quoted(device_id),
+        profile='profile = "dock"\n' if battery == _DOCK else "",
+        polled="charger" if battery == _DOCK else "battery",
         host=_quoted(mqtt.host),
         port=mqtt.port,
         folder=_quoted(identity.folder or f"{device_id}.identity"),

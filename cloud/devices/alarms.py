@@ -17,14 +17,21 @@ from cloud.kit.clock import rfc3339
 from cloud.kit.db import Db
 from cloud.kit.events import publish
 from cloud.kit.scope import Scope
+from protocol.alarms import ALARMS, BY_THEIR_OWN_FACT, CLEARED, RAISED
+from protocol.bodies import Fact
 
 log = logging.getLogger(__name__)
 
 Evidence = Literal["takeover", "boot_id", "connections", "no_hello"]
 CLONE = "clone"
-SENSED: Mapping[str, str] = {"lock.tampered": "tampered", "lock.tipped_over": "tipped_over"}
-"""Kinds of alarm by the fact that raises them."""
+STARTED = "agent.started"
+"""A run of an agent tells anew what is still so: what the one before told is over."""
 
+_ENDS_ITSELF = [name for name, alarm in ALARMS.items() if not alarm.until_seen]
+_TOLD = (
+    *("priority", "cause", "level_pct", "soc_pct", "temperature_c", "moved_m", "speed_kmh"),
+    *("tip_deg", "g", "bits"),
+)
 _REMEMBERED_BOOTS = 4
 # Several processes see the same event, and a clone goes on and on: one sighting in that time.
 _SAME_SIGHTING = timedelta(seconds=5)
@@ -119,10 +126,13 @@ def sound_sensed(db: Db, batch: Batch) -> None:
     """Raise an alarm for what vehicles felt, as `devices.ingest` does with every batch.
 
     One that is open counts what is felt again: however often a sensor turns, it is one episode
-    until a person has looked. Holds the audit chain until the transaction ends: call it last.
+    until a person has looked, or, where nobody needs to, until the vehicle says that it is over.
+    Holds the audit chain until the transaction ends: call it last.
     """
     for received, alarm, detail in _sensed(batch):
-        if alarm_store.add_alarm(db, received.scope, received.device_id, alarm, detail, batch.at):
+        if detail is None:
+            _end(db, received, _ENDS_ITSELF if alarm == STARTED else [alarm], batch.at)
+        elif alarm_store.add_alarm(db, received.scope, received.device_id, alarm, detail, batch.at):
             scope = received.scope
             system = Actor("cloud", "system", scope.tenant, scope.city)
             told = {"kind": alarm, **detail}
@@ -133,13 +143,40 @@ def sound_sensed(db: Db, batch: Batch) -> None:
             alarm_store.see_again(db, received.device_id, alarm, detail, at, at - _SAME_SIGHTING)
 
 
-def _sensed(batch: Batch) -> Iterator[tuple[ReceivedSegment, str, dict[str, Any]]]:
+def _sensed(batch: Batch) -> Iterator[tuple[ReceivedSegment, str, dict[str, Any] | None]]:
+    """Yield alarms as vehicles told them, with what was felt; None says that it is over.
+
+    STARTED, instead of an alarm, stands for all that end by themselves.
+    """
     for received in batch.segments:
         facts = received.segment.facts if received.segment is not None else None
         for fact, time_ms in zip(facts or (), received.times_ms, strict=False):
-            if (alarm := SENSED.get(fact.kind)) is not None:
-                felt_at = datetime.fromtimestamp(time_ms / 1000, UTC)
-                yield received, alarm, {"felt_at": rfc3339(felt_at)}
+            felt_at = {"felt_at": rfc3339(datetime.fromtimestamp(time_ms / 1000, UTC))}
+            if (alarm := BY_THEIR_OWN_FACT.get(fact.kind)) is not None:
+                yield received, alarm, felt_at
+            elif fact.kind == STARTED:
+                yield received, STARTED, None
+            elif (alarm := _named(fact)) is not None:
+                told = {name: fact.fields[name] for name in _TOLD if name in fact.fields}
+                yield received, alarm, {**felt_at, **told} if fact.kind == RAISED else None
+
+
+def _named(fact: Fact) -> str | None:
+    """Return the alarm that a fact is about; None for what a vehicle cannot end or raise."""
+    alarm = fact.fields.get("alarm")
+    if alarm not in ALARMS or alarm in BY_THEIR_OWN_FACT.values():
+        return None
+    if fact.kind == RAISED or (fact.kind == CLEARED and alarm in _ENDS_ITSELF):
+        return str(alarm)
+    return None
+
+
+def _end(db: Db, received: ReceivedSegment, kinds: Sequence[str], at: datetime) -> None:
+    scope = received.scope
+    system = Actor("cloud", "system", scope.tenant, scope.city)
+    for kind in alarm_store.clear_kinds(db, scope, received.device_id, kinds, at):
+        told = {"kind": kind, "reason": "the vehicle says that it is over"}
+        identity.audit(db, system, "alarm.cleared", received.device_id, told, at)
 
 
 def _raise(db: Db, scope: Scope, suspect: Suspect, at: datetime) -> bool:

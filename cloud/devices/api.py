@@ -34,7 +34,7 @@ from cloud.devices.store.certificates import CertificateRow
 from cloud.devices.store.commands import CommandRow
 from cloud.devices.store.twins import TwinRow
 from cloud.devices.twins import EMPTY as EMPTY_TWIN
-from cloud.devices.twins import change_twin, twin
+from cloud.devices.twins import change_twin, set_decoder, set_zones, twin
 
 __all__ = [
     "EMPTY_TWIN",
@@ -78,6 +78,8 @@ __all__ = [
     "open_alarms",
     "request_command",
     "revoke",
+    "set_decoder",
+    "set_zones",
     "sound_sensed",
     "twin",
 ]

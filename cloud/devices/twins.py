@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from cloud.devices import requests
 from cloud.devices.command_problems import CommandRefusedError
 from cloud.devices.command_rules import Limits
@@ -24,7 +26,10 @@ from protocol.commands import (
     encode,
 )
 from protocol.commands import Limits as SpeedLimits
+from protocol.decoders import DecoderManifest
 from protocol.messages import MessageError
+from protocol.topics import MAX_PAYLOAD_BYTES
+from protocol.zones import Zone, check_zones
 
 EMPTY: Mapping[str, Any] = {
     "limits": {"speed_limit_kmh": None, "speed_mode": None},
@@ -33,6 +38,7 @@ EMPTY: Mapping[str, Any] = {
     "live_until_ms": None,
 }
 LIVE_AT_MOST = timedelta(hours=24)
+_ENVELOPE_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,57 @@ def change_twin(
         changed = store.find(db, scope, device_id)
     assert changed is not None
     return changed
+
+
+def set_zones(
+    db: Db,
+    scope: Scope,
+    zones: Sequence[Zone],
+    at: datetime,
+    device_ids: Sequence[str] | None = None,
+) -> list[str]:
+    """Let devices of a scope, all or these, keep to these zones by themselves.
+
+    It is the city that wishes it, not a person: no limit counts it. Holds the twins in one order
+    until the transaction ends. Returns whose twin has a new version.
+
+    Raises:
+        ZonesError: they do not fit on a vehicle; nothing has changed.
+    """
+    check_zones(zones)
+    told = msgspec.to_builtins(zones)
+    with db.transaction():
+        return store.set_zones(db, scope, told, EMPTY, at, device_ids)
+
+
+def set_decoder(
+    db: Db,
+    who: identity.Who,
+    device_id: str,
+    decoder: DecoderManifest | None,
+    at: datetime,
+) -> int:
+    """Have a device read its battery by this manifest, None by its own; return the twin's version.
+
+    The vehicle looks into the DBC and refuses the whole twin when it cannot use it. Holds the
+    audit chain until the transaction ends: call it last.
+
+    Raises:
+        CommandRefusedError: device-unknown, or args-refused as it would not fit into one message.
+    """
+    scope = Scope(who.tenant, who.city)
+    told = None if decoder is None else msgspec.to_builtins(decoder)
+    with db.transaction():
+        row = store.lock(db, scope, device_id, dict(EMPTY), at)
+        if row is None:
+            raise requests.unknown_device(device_id)
+        document = _checked({**EMPTY, **row.document, "decoder": told}, at)
+        _check_size(document, at)
+        store.desire(db, device_id, row.version + 1, document, at)
+        named = None if decoder is None else f"{decoder.name} {decoder.version}"
+        detail = {"version": row.version + 1, "changes": {"decoder": named}}
+        identity.audit(db, who, "twin.changed", device_id, detail, at)
+    return row.version + 1
 
 
 def prepare(
@@ -169,6 +226,17 @@ def _checked(document: dict[str, Any], at: datetime) -> dict[str, Any]:
     return document
 
 
+def _check_size(document: Mapping[str, Any], at: datetime) -> None:
+    sample = [SignerKey("k" * 64, "0" * 64)] * 4
+    signed = len(encode(_document(document, "d" * 36, 2**53, at, sample))) * 4 / 3 + _ENVELOPE_BYTES
+    if signed > MAX_PAYLOAD_BYTES:
+        raise CommandRefusedError(
+            "args-refused",
+            f"The twin would have {signed / 1024:.0f} KiB signed, and a message may have"
+            f" {MAX_PAYLOAD_BYTES // 1024}; leave out of the DBC what the map does not use",
+        )
+
+
 def _check_live(until_ms: int | None, at: datetime) -> None:
     if until_ms is not None and until_ms > int((at + LIVE_AT_MOST).timestamp() * 1000):
         raise ArgsError("live_until must be within 24 hours")
@@ -194,4 +262,8 @@ def _document(
         intervals_s=document["intervals_s"],
         limits=SpeedLimits(**document["limits"]),
         immobilised=document["immobilised"],
+        zones=msgspec.convert(document.get("zones") or [], list[Zone]) or msgspec.UNSET,
+        decoder=msgspec.convert(document["decoder"], DecoderManifest)
+        if document.get("decoder")
+        else msgspec.UNSET,
     )

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from cloud.fleet.geometry import Point, offset_m
 
-ZoneKind = Literal["service_area", "no_parking", "slow"]
+ZoneKind = Literal["service_area", "no_parking", "slow", "no_go"]
 Answer = Literal["inside", "full", "outside", "no_parking", "free_floating"]
+_FORBIDDEN = frozenset({"no_parking", "no_go"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Zone:
     Attributes:
         id: its id.
         key: its id in the file it came from.
-        kind: service_area, no_parking or slow.
+        kind: service_area, no_parking, slow or no_go, where nobody rides and nobody parks.
         name: for people.
         area: its outline, a GeoJSON polygon.
         station_parking: GBFS: rides end only in bays.
@@ -207,7 +208,7 @@ def judge(
     slack = min(accuracy_m, policy.tolerance_m)
     offsets = {zone.id: offset_m(zone.area, point) for zone in zones}
     served = [z for z in zones if z.kind == "service_area" and offsets[z.id] <= slack]
-    forbidden = [z for z in zones if z.kind == "no_parking" and offsets[z.id] <= 0]
+    forbidden = [z for z in zones if z.kind in _FORBIDDEN and offsets[z.id] <= 0]
     good = accuracy_m <= policy.poor_m
     here = [near for near in bays if near.offset_m <= slack]
     with_room = [near for near in here if near.free]

@@ -10,12 +10,14 @@ from cloud.fleet.areas import Zone
 from cloud.fleet.city_file import BayPlan, CityFileError, read_city
 from cloud.fleet.geometry import centre_of, extent_of
 from cloud.fleet.kinds import DEFAULT_TYPES, VehicleType
+from cloud.fleet.on_board import hand_out_zones
 from cloud.fleet.store import areas
 from cloud.identity.api import Who, audit
 from cloud.kit.db import Db
 from cloud.kit.events import publish
 from cloud.kit.ids import new_id
 from cloud.kit.scope import Scope
+from protocol.zones import ZonesError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ def import_city(db: Db, who: Who, file: str, raw: bytes, at: datetime) -> Import
         at: now.
 
     Raises:
-        CityFileError: it is wrong, or would take a place from a vehicle; nothing was imported.
+        CityFileError: it is wrong, would take a place from a vehicle, or has more zones than a
+            vehicle can keep to; nothing was imported.
     """
     scope = Scope(who.tenant, who.city)
     with db.transaction():
@@ -53,14 +56,26 @@ def import_city(db: Db, who: Who, file: str, raw: bytes, at: datetime) -> Import
         store.add_types(db, scope, city.types, replace=True)
         for bay in city.bays:
             _put_bay(db, scope, bay, at)
-        for plan in city.zones:
-            areas.put_zone(db, scope, Zone(id=new_id(), **asdict(plan)), extent_of(plan.area))
+        for rank, plan in enumerate(city.zones):
+            zone = Zone(id=new_id(), **asdict(plan))
+            areas.put_zone(db, scope, zone, extent_of(plan.area), rank)
+        _hand_out_zones(db, scope, at)
         places = sum(len(bay.places) for bay in city.bays)
         done = Imported(len(city.types), len(city.bays), places, len(city.zones))
         told = CityImported(tenant=scope.tenant, city=scope.city, file=file, at=at, **asdict(done))
         publish(db, told, at=at)
         audit(db, who, "city.imported", file, asdict(done), at)
     return done
+
+
+def _hand_out_zones(db: Db, scope: Scope, at: datetime) -> None:
+    try:
+        hand_out_zones(db, scope, at)
+    except ZonesError as wrong:
+        raise CityFileError(
+            f"nothing was imported: slow and no-go zones do not fit on a vehicle: {wrong};"
+            " merge some, or draw them with fewer corners"
+        ) from None
 
 
 def _check_modes(types: Sequence[VehicleType], known: Mapping[str, VehicleType]) -> None:

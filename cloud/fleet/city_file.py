@@ -1,7 +1,7 @@
 """The file a city is imported from: GeoJSON with bays, zones and vehicle types. Pure.
 
 A FeatureCollection (RFC 7946). Every feature has a string `id`, which names it for ever, and the
-property `kind`: bay, service_area, no_parking or slow. Streets (`kind` street) are for the
+property `kind`: bay, service_area, no_parking, no_go or slow. Streets (`kind` street) are for the
 simulator and left out. `vehicle_types`, beside `features`, lists types in the words of GBFS.
 """
 

@@ -95,6 +95,27 @@ def offset_m(area: Mapping[str, Any], point: Point) -> float:
     return -to_edge if shape.covers(here) else to_edge
 
 
+def corners_of(area: Mapping[str, Any], tolerance_m: float = 0.0) -> list[Any]:
+    """Return an area's coordinates as a GeoJSON MultiPolygon has them, to 0.1 m.
+
+    Args:
+        area: a GeoJSON polygon.
+        tolerance_m: corners that matter less than this are left out.
+    """
+    shape = _shape(area)
+    if tolerance_m:
+        shape = shape.simplify(tolerance_m / METRES_A_DEGREE)
+    polygons = shape.geoms if isinstance(shape, MultiPolygon) else [shape]
+    return [
+        [
+            [[round(lon, 6), round(lat, 6)] for lon, lat, *_ in ring.coords]
+            for ring in (polygon.exterior, *polygon.interiors)
+        ]
+        for polygon in polygons
+        if isinstance(polygon, Polygon)
+    ]
+
+
 def _shape(told: object) -> BaseGeometry:
     if not isinstance(told, Mapping) or told.get("type") not in {"Polygon", "MultiPolygon"}:
         raise AreaError("is no GeoJSON Polygon or MultiPolygon")

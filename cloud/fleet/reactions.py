@@ -1,5 +1,6 @@
 """What fleet does when others tell something. Idempotent."""
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -19,10 +20,14 @@ from cloud.fleet import places, states
 from cloud.fleet.happenings import Happening
 from cloud.fleet.mds import IllegalTransitionError
 from cloud.fleet.model import Vehicle
+from cloud.fleet.on_board import hand_out_zones
 from cloud.kit.clock import Clock, SystemClock
 from cloud.kit.db import Db
 from cloud.kit.events import RetryLater, Subscriber
 from cloud.kit.scope import Scope
+from protocol.zones import ZonesError
+
+_log = logging.getLogger(__name__)
 
 Booked = (
     Held
@@ -53,7 +58,10 @@ _AGAIN = timedelta(seconds=2)
 
 
 def add_vehicle(db: Db, event: DeviceEnrolled) -> None:
-    """A new device rides on a new vehicle; its id is the device's until fleet maps them."""
+    """A new device rides on a new vehicle, and is told the zones of its city.
+
+    The vehicle's id is the device's until fleet maps them.
+    """
     vehicle = Vehicle(
         id=event.device_id,
         device_id=event.device_id,
@@ -61,7 +69,12 @@ def add_vehicle(db: Db, event: DeviceEnrolled) -> None:
         name=event.device_id,
         state="available",
     )
-    states.add_vehicle(db, Scope(event.tenant, event.city), vehicle, event.enrolled_at)
+    scope = Scope(event.tenant, event.city)
+    states.add_vehicle(db, scope, vehicle, event.enrolled_at)
+    try:
+        hand_out_zones(db, scope, event.enrolled_at, [event.device_id])
+    except ZonesError as wrong:
+        _log.warning("%s is told no zones: %s; import the city again", event.device_id, wrong)
 
 
 class FollowBooking:

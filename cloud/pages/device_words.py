@@ -98,6 +98,57 @@ _ALARMS = {
         "The vehicle has tipped over.",
         "Ask its rider or send somebody to set it up, then clear the alarm.",
     ),
+    "moved": AlarmWords(
+        "Moved while locked",
+        "The vehicle is moved although it is locked.",
+        "Look where it is, immobilise it, send somebody, then clear the alarm.",
+    ),
+    "impact": AlarmWords(
+        "Hit",
+        "The vehicle was hit hard.",
+        "Ask its rider whether somebody is hurt, have it looked at, then clear the alarm.",
+    ),
+    "battery_removed": AlarmWords(
+        "Battery removed",
+        "The battery of a locked vehicle was taken out, or its compartment opened.",
+        "Ask the crew; if nobody of ours was there, report a theft, then clear the alarm.",
+    ),
+    "battery_hot": AlarmWords(
+        "Battery hot",
+        "The battery is hotter than 60 °C.",
+        "Let nobody ride or charge it and keep away from fire until it is below 55 °C; it then"
+        " ends by itself.",
+    ),
+    "battery_fault": AlarmWords(
+        "Battery fault",
+        "The battery protects itself.",
+        "Look at its protections below; change the battery when it does not end by itself.",
+    ),
+    "controller_fault": AlarmWords(
+        "Lock silent",
+        "The part that locks the vehicle does not answer.",
+        "Have its cable and power looked at; it ends by itself when it answers.",
+    ),
+    "power_lost": AlarmWords(
+        "Power lost",
+        "The agent runs on its own battery.",
+        "Have the vehicle's cable and battery looked at; it ends by itself when power is back.",
+    ),
+    "charger_fault": AlarmWords(
+        "Charger fault",
+        "The charger of a dock has a fault and gives no current.",
+        "Have the dock looked at, its mains and its connector first; it ends by itself.",
+    ),
+    "battery_low": AlarmWords(
+        "Battery low",
+        "The battery is low.",
+        "Plan a swap or a charge; it ends by itself.",
+    ),
+    "gnss_lost": AlarmWords(
+        "No position",
+        "The vehicle has not known where it is for ten minutes.",
+        "Look for it where it was seen last: indoors, or jammed; it ends by itself.",
+    ),
 }
 
 _SAID = {
@@ -301,6 +352,10 @@ def wanted(row: TwinRow | None) -> list[tuple[str, str]]:
         found.append(("Speed mode", str(limits["speed_mode"])))
     if document.get("immobilised") is not None:
         found.append(("Motor", "off" if document["immobilised"] else "may run"))
+    if zones := document.get("zones"):
+        found.append(("Zones it keeps to by itself", f"{len(zones)}"))
+    if decoder := document.get("decoder"):
+        found.append(("Reads its bus by", f"{decoder['name']} {decoder['version']}"))
     intervals = document.get("intervals_s") or {}
     found += [(name, f"{seconds:g} s") for name, seconds in sorted(intervals.items())]
     return found

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from edge.commands.governor import SpeedGovernor
 from edge.controllers.base import ControllerState, Outcome, VehicleController
 
 SETTLES_S = 2.0
@@ -86,7 +87,8 @@ class Actuators:
         own: Actuator,
     ) -> None:
         self.controller = controller
-        fitted = {"controller": controller, "battery": battery}
+        self.governor = SpeedGovernor(controller) if controller is not None else None
+        fitted = {"controller": self.governor, "battery": battery}
         self.own = Station("agent", own)
         self.stations: Sequence[Station] = [
             *(Station(name, one, SETTLES_S) for name, one in fitted.items() if one is not None),
@@ -109,5 +111,5 @@ class Actuators:
         return sum(station.turns for station in self.stations)
 
     def seen(self) -> ControllerState | None:
-        """Return what the controller's sensors say."""
-        return self.controller.seen() if self.controller is not None else None
+        """Return what the controller's sensors say, as it would be outside of zones."""
+        return self.governor.seen() if self.governor is not None else None

@@ -11,11 +11,13 @@ from edge.commands.own import OwnWorks
 from edge.commands.trust import Trust
 from edge.commands.twin import TwinKeeper
 from edge.commands.wishes import Wishes
+from edge.commands.zones import ZoneKeeper
 from edge.controllers.base import VehicleController
 from edge.identity.enrol import Enroller
 from edge.identity.keys import KeyStore
 from edge.journal import Journal
 from edge.journal.book import CommandBook
+from edge.journal.notes import JournalNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Remote:
     actuators: Actuators
     desk: CommandDesk
     twin: TwinKeeper
+    zones: ZoneKeeper
 
     @property
     def capabilities(self) -> list[str]:
@@ -43,13 +46,16 @@ class Remote:
     async def open(self) -> None:
         """Put in force again what the journal remembers."""
         self.twin.open(await self.book.kept())
+        await self.twin.resume_decoder()
         await self.desk.open()
+        await self.zones.open()
 
     async def run(self) -> None:
         """Work until cancelled. Raises AgentRestart inside of an exception group."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.desk.run(), name="commands")
             tasks.create_task(self.twin.enforce(), name="twin")
+            tasks.create_task(self.zones.run(), name="zones")
 
 
 def build_remote(
@@ -92,4 +98,11 @@ def build_remote(
         wishes=wishes,
         keep_signers=keys.keep_signers,
     )
-    return Remote(book, trust, wishes, own, actuators, desk, twin)
+    zones = ZoneKeeper(
+        lambda: twin.twin,
+        actuators,
+        clock,
+        note=JournalNote(journal, "zone"),
+        tell=journal.append_fact,
+    )
+    return Remote(book, trust, wishes, own, actuators, desk, twin, zones)

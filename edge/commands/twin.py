@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -13,6 +13,7 @@ from edge.commands.desk import CommandDesk
 from edge.commands.trust import NotBelievedError, Trust
 from edge.commands.wishes import Wishes
 from edge.controllers.base import ControllerState, Outcome
+from edge.drivers.manifest import BadDecoderError, Ready, prepare
 from edge.identity.keys import KeyStoreError
 from edge.journal.book import CommandBook
 from edge.journal.commands import Kept, KeptTwin
@@ -50,6 +51,13 @@ class _Glance(msgspec.Struct):
     version: int = 0
 
 
+class TakesDecoder(Protocol):
+    """A battery that can be read by another manifest from one frame to the next."""
+
+    def use(self, ready: Ready | None) -> None:
+        """Read by this manifest from now on; None goes back to the first one."""
+
+
 class TwinKeeper:
     """One vehicle's twin.
 
@@ -62,6 +70,8 @@ class TwinKeeper:
         wishes: takes intervals and the end of watching.
         keep_signers: hands the keys to the key store, for people to see there; may block and may
             raise KeyStoreError.
+
+    `reads` takes a decoder manifest; None where the battery is not one that broadcasts.
     """
 
     def __init__(
@@ -87,6 +97,7 @@ class TwinKeeper:
         # What a stored twin still wants must not be done behind the back of a newer one.
         self._busy = asyncio.Lock()
         self.twin: DesiredTwin | None = None
+        self.reads: TakesDecoder | None = None
 
     def open(self, kept: Kept) -> None:
         """Put in force again what the journal remembers; `enforce` does so at the actuators."""
@@ -101,6 +112,17 @@ class TwinKeeper:
             return
         self._kept = kept.twin
         self._wishes.resume(self.twin.intervals_s, self.twin.live_until_ms)
+
+    async def resume_decoder(self) -> None:
+        """Read the battery again by the manifest of the twin that the journal remembers."""
+        if self.twin is None or not self.twin.decoder:
+            return
+        try:
+            put_in_force = await self._decoder_of(self.twin, None)
+        except _RefusedError as why:
+            _log.error("the decoder in the journal is not used: %s", why)
+            return
+        put_in_force()
 
     async def take(self, envelope: bytes) -> None:
         """Take what came on the `twin` topic."""
@@ -160,6 +182,7 @@ class TwinKeeper:
         signers = {one.key_id: one.public_key for one in twin.signers}
         if len(signers) != len(twin.signers):
             raise _RefusedError("bad_document", "a key id is there twice")
+        use_decoder = await self._decoder_of(twin, self.twin)
         steps = self._steps(twin)
         done = await self._do(steps)
         kept = await self._book.keep_twin(
@@ -173,11 +196,30 @@ class TwinKeeper:
             await self._undo(done)
             raise _RefusedError("unsafe", "it cannot be written down: the disk refuses")
         self._kept, self.twin = kept, twin
+        use_decoder()
         self._trust.pin(signers)
         self._wishes.follow(twin.intervals_s, twin.live_until_ms)
         _log.info("twin %d is in force", twin.version)
         if signers != self._trust.enrolled:
             await self._hand_over(twin.signers)
+
+    async def _decoder_of(
+        self, twin: DesiredTwin, before: DesiredTwin | None
+    ) -> Callable[[], None]:
+        """Return what puts a twin's decoder in force; raises when it cannot be used."""
+        manifest = twin.decoder or None
+        if manifest == ((before.decoder or None) if before else None):
+            return lambda: None
+        battery = self.reads
+        if battery is None:
+            raise _RefusedError("unsupported", "this battery is not read by a manifest")
+        if manifest is None:
+            return lambda: battery.use(None)
+        try:
+            ready = await asyncio.to_thread(prepare, manifest)
+        except BadDecoderError as trouble:
+            raise _RefusedError("bad_decoder", str(trouble)) from trouble
+        return lambda: battery.use(ready)
 
     def _steps(self, twin: DesiredTwin) -> list[Step]:
         """Return what is to be done; raises when something of it cannot or must not be."""

@@ -1,8 +1,8 @@
-"""The Xiaomi M365's own ESC as the lock: its registers, read and written over the one-wire bus.
+"""A Xiaomi or Ninebot scooter's own ESC as the lock: its registers, over the one-wire bus.
 
 The ESC obeys at any speed, so this driver asks it how fast it goes before every lock, and refuses
 by itself: the last line of defence behind the interlock. Its lock is also its only immobiliser:
-`holds` keep the two apart.
+`holds` keep the two apart. Where the battery is read on the same wire, the two take turns.
 """
 
 import asyncio
@@ -15,8 +15,9 @@ from typing import Any, Final
 from edge.controllers import holds
 from edge.controllers.base import DONE, ControllerState, Outcome
 from edge.controllers.holds import Forgetful, HoldMemory
-from edge.drivers import m365_frames as wire
-from edge.drivers.m365_frames import EscStatus, Limits, M365Frames
+from edge.drivers import m365_registers as registers
+from edge.drivers.m365_frames import ESC, XIAOMI, BusFrames, Framing
+from edge.drivers.m365_registers import EscStatus, Limits
 from edge.links.base import Link, LinkDownError
 from protocol.commands import STANDSTILL_KMH, ArgsError, check_args
 from protocol.controllers import VEHICLE_CONTROLLERS
@@ -32,7 +33,6 @@ ECO_LIMIT_KMH: Final = 10
 _WRITE_AGAIN_S: Final = 0.3
 _LOOK_AGAIN_S: Final = 0.02
 _SETTINGS: Final = frozenset({"speed_limit", "lights"})
-_KINDS: Final = VEHICLE_CONTROLLERS["m365_serial"].capabilities
 _MOVING: Final = Outcome("refused", "moving")
 _UNSUPPORTED: Final = Outcome("refused", "unsupported")
 _NO_ANSWER: Final = Outcome("failed", "no_answer")
@@ -42,18 +42,24 @@ _log = logging.getLogger(__name__)
 
 _Words = tuple[tuple[int, int], ...]
 _Look = Callable[[], Awaitable[bool]]
-_LOCK: Final[_Words] = ((wire.LOCK, 1),)
-_UNLOCK: Final[_Words] = ((wire.UNLOCK, 1),)
+_LOCK: Final[_Words] = ((registers.LOCK, 1),)
+_UNLOCK: Final[_Words] = ((registers.UNLOCK, 1),)
 
 
 class M365:
-    """A `VehicleController`. It alone uses the line, and one question at a time."""
+    """A `VehicleController`, one question at a time.
+
+    Without `line` it alone uses the link and closes it. With one, whoever holds that lock may use
+    the link, and it is left open.
+    """
 
     def __init__(
         self,
         link: Link,
         memory: HoldMemory | None = None,
         *,
+        framing: Framing = XIAOMI,
+        line: asyncio.Lock | None = None,
         reply_s: float = REPLY_S,
         confirm_s: float = CONFIRM_S,
         now_s: Callable[[], float] = time.monotonic,
@@ -61,7 +67,9 @@ class M365:
         self.on_change: Callable[[ControllerState], None] | None = None
         self.trouble: str | None = None
         self._link = link
-        self._frames = M365Frames()
+        self._framing = framing
+        self._kinds = VEHICLE_CONTROLLERS[framing.name].capabilities
+        self._frames = BusFrames()
         self._reply_s = reply_s
         self._confirm_s = confirm_s
         self._now_s = now_s
@@ -71,13 +79,14 @@ class M365:
         self._holds = self._saved = holds.NONE
         self._is_on: bool | None = None
         self._settings_due_s = float("-inf")
-        self._line = asyncio.Lock()
+        self._closes = line is None
+        self._line = line or asyncio.Lock()
         self._order = asyncio.Lock()
 
     @property
     def capabilities(self) -> frozenset[str]:
         """What the stock ESC can do."""
-        return _KINDS
+        return self._kinds
 
     @property
     def counters(self) -> dict[str, int]:
@@ -96,7 +105,8 @@ class M365:
                     self._lost(str(trouble))
                 await asyncio.sleep(self._pause_s())
         finally:
-            await self._link.close()
+            if self._closes:
+                await self._link.close()
 
     def seen(self) -> ControllerState | None:
         """The ESC's newest word; None when there was none for 2 s."""
@@ -112,7 +122,7 @@ class M365:
 
     async def perform(self, kind: str, args: Mapping[str, Any]) -> Outcome:
         """Write it and wait until the registers say so. One at a time; later ones wait."""
-        if kind not in _KINDS:
+        if kind not in self._kinds:
             return _UNSUPPORTED
         try:
             checked = check_args(kind, args)
@@ -161,13 +171,15 @@ class M365:
     async def _carry_out(self, words: _Words, look: _Look, shows: Callable[[], bool]) -> Outcome:
         """Write the words and look until they show. A noisy line loses some: then write again."""
         loop = asyncio.get_running_loop()
-        until_s, write_at_s = loop.time() + self._confirm_s, float("-inf")
+        until_s = write_at_s = float("-inf")
         wrote = answered = False
         while not wrote or loop.time() < until_s:
             if loop.time() >= write_at_s:
                 refusal = await self._write(words)
                 if refusal == _MOVING or (refusal and not wrote):
                     return refusal
+                if not wrote:  # the battery may have had the line until now
+                    until_s = loop.time() + self._confirm_s
                 wrote, write_at_s = True, loop.time() + _WRITE_AGAIN_S
             if await look():
                 answered = True
@@ -183,13 +195,15 @@ class M365:
         """
         async with self._line:
             if words == _LOCK:
-                status = self._take_status(await self._ask(wire.STATUS, wire.STATUS_BYTES))
+                status = self._take_status(
+                    await self._ask(registers.ESC_STATUS, registers.ESC_STATUS_BYTES)
+                )
                 if status is None:
                     return _NO_ANSWER
                 if abs(status.speed_kmh) > STANDSTILL_KMH:
                     return _MOVING
             for register, value in words:
-                await self._link.send(wire.write(register, value))
+                await self._link.send(self._framing.write(ESC, register, value))
         return None
 
     async def _recall(self) -> None:
@@ -221,11 +235,11 @@ class M365:
 
     async def _read_status(self) -> bool:
         async with self._line:
-            data = await self._ask(wire.STATUS, wire.STATUS_BYTES)
+            data = await self._ask(registers.ESC_STATUS, registers.ESC_STATUS_BYTES)
         return self._take_status(data) is not None
 
     def _take_status(self, data: bytes | None) -> EscStatus | None:
-        status = wire.read_status(data or b"")
+        status = registers.read_status(data or b"")
         if status is not None:
             self._is_on = status.locked
             if not status.locked and not self._order.locked():
@@ -248,8 +262,11 @@ class M365:
     async def _read_settings(self) -> bool:
         """Read limits and light; what an ESC does not have stays unknown."""
         async with self._line:
-            limits = wire.read_limits(await self._ask(wire.LIMIT_ON, wire.LIMITS_BYTES) or b"")
-            light = await self._ask(wire.TAIL_LIGHT, 2)
+            limits = registers.read_limits(
+                await self._ask(registers.LIMIT_ON, registers.LIMITS_BYTES) or b""
+            )
+            has_light = "lights" in self._kinds
+            light = await self._ask(registers.TAIL_LIGHT, 2) if has_light else None
         self._take(
             speed_limit_kmh=_limit_kmh(limits) if limits else None,
             lights=any(light) if light else None,
@@ -274,23 +291,23 @@ class M365:
         for _ in range(TRIES):
             self._link.drain()
             self._frames.reset()
-            await self._link.send(wire.read(register, size))
-            data = await self._reply(register)
-            if data is not None and len(data) == size:
+            await self._link.send(self._framing.read(ESC, register, size))
+            data = await self._reply(register, size)
+            if data is not None:
                 return data
         return None
 
-    async def _reply(self, register: int) -> bytes | None:
-        """Wait for the ESC's answer. Our own bytes come back first: their address is not its."""
+    async def _reply(self, register: int, size: int) -> bytes | None:
+        """Wait for the ESC's answer. Our own bytes and other masters' frames come as well."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._reply_s
         while (left_s := until_s - loop.time()) > 0:
             heard = await self._link.receive(left_s)
             for frame in self._frames.feed(heard) if heard else self._frames.line_quiet():
-                if frame[:3] == (wire.FROM_ESC, wire.READ, register):
+                if frame.answers(ESC, register, size):
                     return frame.data
         for frame in self._frames.line_quiet():
-            if frame[:3] == (wire.FROM_ESC, wire.READ, register):
+            if frame.answers(ESC, register, size):
                 return frame.data
         return None
 
@@ -303,21 +320,21 @@ class M365:
 def _words(kind: str, args: Mapping[str, Any]) -> _Words | None:
     """Return what to write where for a setting; None for a mode that the ESC does not have."""
     if kind == "lights":
-        return ((wire.TAIL_LIGHT, wire.TAIL_LIGHT_ON if args["on"] else 0),)
+        return ((registers.TAIL_LIGHT, registers.TAIL_LIGHT_ON if args["on"] else 0),)
     if kind == "speed_mode":
         mode = args["mode"]
-        return ((wire.MODE, wire.MODES.index(mode)),) if mode in wire.MODES else None
+        return ((registers.MODE, registers.MODES.index(mode)),) if mode in registers.MODES else None
     return _limit_words(args["kmh"])
 
 
 def _limit_words(kmh: int | None) -> _Words:
     """A limit holds in every mode; eco stays as slow as it was delivered."""
     if kmh is None:
-        return ((wire.LIMIT_ON, 0),)
+        return ((registers.LIMIT_ON, 0),)
     return (
-        (wire.LIMIT, kmh * 1000),
-        (wire.ECO_LIMIT, min(kmh, ECO_LIMIT_KMH) * 1000),
-        (wire.LIMIT_ON, 1),
+        (registers.LIMIT, kmh * 1000),
+        (registers.ECO_LIMIT, min(kmh, ECO_LIMIT_KMH) * 1000),
+        (registers.LIMIT_ON, 1),
     )
 
 

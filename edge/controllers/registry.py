@@ -10,26 +10,43 @@ from edge.controllers.lock_unit import LockUnit
 from edge.controllers.m365 import M365
 from edge.drivers import m365_frames
 from edge.drivers.lock_unit_frames import BAUD
+from edge.drivers.m365_frames import NINEBOT, XIAOMI, Framing
 from edge.drivers.poller import Poller
 from edge.links.opening import open_link
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What the vehicle has: a serial port for the controller, the battery's poller, a memory."""
+    """What the vehicle has: a serial port for the controller, the battery's poller, a memory.
+
+    `battery` is the battery's protocol; `at_battery`: the controller is on the battery's port.
+    """
 
     port: str | None = None
     poller: Poller | None = None
     battery: str | None = None
     holds: HoldMemory | None = None
+    at_battery: bool = False
 
 
 def _lock_unit(fitted: Fitted) -> VehicleController:
     return LockUnit(open_link(_port("lock_unit", fitted), baud=BAUD))
 
 
-def _m365(fitted: Fitted) -> VehicleController:
-    return M365(open_link(_port("m365_serial", fitted), baud=m365_frames.BAUD), fitted.holds)
+def _esc(framing: Framing) -> Callable[[Fitted], VehicleController]:
+    def build(fitted: Fitted) -> VehicleController:
+        port = _port(framing.name, fitted)
+        if not fitted.at_battery:
+            return M365(open_link(port, baud=m365_frames.BAUD), fitted.holds, framing=framing)
+        if fitted.poller is None or fitted.battery != framing.name:
+            raise ControllerError(
+                f"[battery] and [controller] are both at {port}; there {framing.name} must be the "
+                "protocol of both."
+            )
+        poller = fitted.poller
+        return M365(poller.link, fitted.holds, framing=framing, line=poller.turn)
+
+    return build
 
 
 def _jbd_fet(fitted: Fitted) -> VehicleController:
@@ -43,7 +60,8 @@ def _jbd_fet(fitted: Fitted) -> VehicleController:
 CONTROLLERS: dict[str, Callable[[Fitted], VehicleController]] = {
     "lock_unit": _lock_unit,
     "jbd_fet": _jbd_fet,
-    "m365_serial": _m365,
+    XIAOMI.name: _esc(XIAOMI),
+    NINEBOT.name: _esc(NINEBOT),
 }
 
 

@@ -173,15 +173,18 @@ class PollPolicy:
     """How a controller wants to be asked.
 
     `main` must be answered for a reading; `details` follow it every `details_every` cycles;
-    `once` is asked once a connection; `events` every `events_every_s` and when a new protection bit
-    appears. A board silent for `sleeps_after_s` may lose the next request: that one gets a
-    try more. After `offline_after` missed cycles the battery counts as offline. Between an answer
-    and the next request lie `gap_s` at least: some boards drop what comes sooner.
+    `rare` are shared out over the cycles so that each is asked every `rare_every_s`, and behind
+    them `once` is asked once a connection; `events` every `events_every_s` and when a new
+    protection bit appears. A board silent for `sleeps_after_s` may lose the next request: that one
+    gets a try more. After `offline_after` missed cycles the battery counts as offline. Between an
+    answer and the next request lie `gap_s` at least: some boards drop what comes sooner.
     """
 
     baud: int
     main: Ask
     details: tuple[Ask, ...] = ()
+    rare: tuple[Ask, ...] = ()
+    rare_every_s: float = 10.0
     once: tuple[Ask, ...] = ()
     events: tuple[Ask, ...] = ()
     events_every_s: float = 3600.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from edge.drivers.base import BatteryReading, WireCounters
 
@@ -67,3 +67,11 @@ class CanDecoder(Protocol):
 
     def reading(self, now_s: float) -> BatteryReading | None:
         """The newest reading; None before the first and when it is stale."""
+
+
+@runtime_checkable
+class CarChooser(Protocol):
+    """A decoder that knows several cars, and may be told which one it is in."""
+
+    def choose(self, car: str) -> None:
+        """Ask this car from now on. Raises ValueError, which lists the known ones."""

@@ -28,6 +28,7 @@ FRAME_BYTES: Final = 7
 BASIC: Final = 0x03
 CELLS: Final = 0x04
 HARDWARE: Final = 0x05
+BARCODE: Final = 0xA2
 EVENTS: Final = 0xAA
 FETS: Final = 0xE1
 FACTORY_IN: Final = 0x00
@@ -205,6 +206,12 @@ def cell_volts(data: bytes) -> tuple[float, ...]:
 
 def text(data: bytes) -> str:
     return data.decode("ascii", "replace").rstrip("\0")
+
+
+def barcode(data: bytes) -> str | None:
+    """Return the text behind its length byte; None when there is none, or what is no text."""
+    found = data[1 : 1 + data[0]].decode("ascii", "replace").strip(" \0") if data else ""
+    return found if found and found.isascii() and found.isprintable() else None
 
 
 def event_counts(data: bytes) -> dict[str, int]:

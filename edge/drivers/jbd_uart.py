@@ -17,6 +17,7 @@ from edge.drivers.base import (
     PollPolicy,
 )
 from edge.drivers.jbd_frames import (
+    BARCODE,
     BASIC,
     BASIC_DATA,
     CELLS,
@@ -33,6 +34,7 @@ from edge.drivers.jbd_frames import (
     REFUSED,
     START,
     WRITE,
+    barcode,
     cell_volts,
     describe,
     event_counts,
@@ -104,7 +106,7 @@ class JbdDecoder(FrameStream[Frame]):
         main=_ask(BASIC),
         details=(_ask(CELLS),),
         once=(_ask(HARDWARE),),
-        events=(_ask(EVENTS),),
+        events=(_ask(EVENTS), _ask(BARCODE)),
     )
 
     def __init__(self) -> None:
@@ -115,7 +117,7 @@ class JbdDecoder(FrameStream[Frame]):
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """`hardware` and `error_counts`, once they were asked."""
+        """`hardware`, `error_counts` and `serial`, once they were asked; not all have a serial."""
         return self._about
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -182,8 +184,15 @@ class JbdDecoder(FrameStream[Frame]):
             self._cells = cell_volts(frame.data)
         elif frame.key == HARDWARE:
             self._about["hardware"] = text(frame.data)
+        elif frame.key == BARCODE:
+            self._keep_serial(barcode(frame.data))
         elif frame.key == EVENTS:
             self._about["error_counts"] = event_counts(frame.data)
+
+    def _keep_serial(self, serial: str | None) -> None:
+        self._about.pop("serial", None)
+        if serial is not None:
+            self._about["serial"] = serial
 
 
 def _size(stream: bytes, at: int) -> int:

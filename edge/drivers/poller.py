@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.drivers.base import Ask, BatteryReading, Decoder, Frame, PollPolicy
+from edge.drivers.turns import Turns
 from edge.links.base import Link, LinkDownError
 
 
@@ -16,7 +17,7 @@ class Poller:
     `on_reading` is called with what each poll read.
     `details_every`: ask the details (cell voltages) every so many cycles, 0 = never.
     The slow questions (model, event counters) wait for the second cycle, so that the first reading
-    is there early, and at most one of them is asked a cycle.
+    is there early, and at most one of them is asked a cycle, none in a cycle with a rare one.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Poller:
         self._heard_at_s: float | None = None
         self._connection = 0
         self._slow: list[Ask] = []
+        self._rare = Turns(self._policy.rare, self._policy.rare_every_s)
         self._events_due_s = 0.0
         self._protection_bits = 0
         self._trouble: str | None = None
@@ -46,6 +48,16 @@ class Poller:
     def policy(self) -> PollPolicy:
         """How the controller is asked."""
         return self._policy
+
+    @property
+    def link(self) -> Link:
+        """The line to the controller; whoever holds `turn` may use it."""
+        return self._link
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held through each cycle and question: a second part on the same wire takes it too."""
+        return self._turn
 
     @property
     def reading(self) -> BatteryReading | None:
@@ -101,9 +113,9 @@ class Poller:
         if reading is None:
             self._counts["missed"] += 1
             self._missed_in_row += 1
-            self._decoder.forget_details()
-            if self.offline:
-                self._connection = 0
+            self._forget_details()
+            # Whoever answers next may be another pack.
+            self._connection = 0
         else:
             self._missed_in_row = 0
         return reading
@@ -137,13 +149,28 @@ class Poller:
         if self._details_every and cycle % self._details_every == 0:
             for detail in self._policy.details:
                 if await self._ask(detail) is None:
-                    self._decoder.forget_details()
+                    self._forget_details()
+        asked_rare = await self._ask_rare() if cycle and self._details_every else False
         reading = self._decoder.reading()
         if cycle:
-            await self._ask_slow(reading)
+            self._plan_slow(reading)
+            if self._slow and not asked_rare:
+                await self._ask(self._slow.pop(0))
         return reading
 
-    async def _ask_slow(self, reading: BatteryReading | None) -> None:
+    async def _ask_rare(self) -> bool:
+        """Ask those whose turn it is; whether there was one."""
+        due = self._rare.due(asyncio.get_running_loop().time()) if self._policy.rare else []
+        for ask in due:
+            answer = await self._ask(ask)
+            self._rare.asked(ask, answered=answer is not None)
+        return bool(due)
+
+    def _forget_details(self) -> None:
+        self._decoder.forget_details()
+        self._rare.start_over()
+
+    def _plan_slow(self, reading: BatteryReading | None) -> None:
         now_s = asyncio.get_running_loop().time()
         if self._link.connections != self._connection:
             self._connection = self._link.connections
@@ -154,8 +181,6 @@ class Poller:
             self._slow += [ask for ask in self._policy.events if ask not in self._slow]
             self._events_due_s = now_s + self._policy.events_every_s
         self._protection_bits = bits
-        if self._slow:
-            await self._ask(self._slow.pop(0))
 
     def _forget_line(self) -> None:
         """Throw away what came too late: it answers nothing that is asked now."""

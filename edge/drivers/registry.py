@@ -34,8 +34,90 @@ def _jbd_uart() -> Driver:
     return _on_serial(JbdDecoder)
 
 
+def _m365_serial() -> Driver:
+    from edge.drivers.m365_serial import M365Decoder
+
+    return _on_serial(M365Decoder)
+
+
+def _ninebot_serial() -> Driver:
+    from edge.drivers.m365_serial import NinebotDecoder
+
+    return _on_serial(NinebotDecoder)
+
+
+def _jk_rs485() -> Driver:
+    from edge.drivers.jk_rs485 import JkDecoder
+
+    return _on_serial(JkDecoder)
+
+
+def _daly_uart() -> Driver:
+    from edge.drivers.daly_uart import DalyDecoder
+
+    return _on_serial(DalyDecoder)
+
+
+def _daly_can() -> Driver:
+    from edge.drivers.daly_can import DalyCanDecoder, explain_can
+
+    return Driver(explain_can, can=DalyCanDecoder)
+
+
+def _vesc() -> Driver:
+    from edge.drivers.vesc_can import VescCanDecoder, explain_can
+    from edge.drivers.vesc_uart import VescDecoder
+
+    def explain(line: Line) -> Explained:
+        on_bus = line.can_id is not None
+        return explain_can(line) if on_bus else VescDecoder.explain(data_of(line))
+
+    return Driver(explain, serial=VescDecoder, can=VescCanDecoder)
+
+
+def _uds_ev() -> Driver:
+    from edge.drivers.uds_ev import UdsEvDecoder
+
+    return Driver(UdsEvDecoder.explain, can=UdsEvDecoder)
+
+
+def _dock_unit() -> Driver:
+    from edge.drivers.dock_unit import DockUnitDecoder
+
+    return _on_serial(DockUnitDecoder)
+
+
+def _nissan_leaf_ev_can() -> Driver:
+    from edge.drivers.nissan_leaf import NissanLeafDecoder, explain_leaf
+
+    return Driver(explain_leaf, can=NissanLeafDecoder)
+
+
+def _hyundai_kia_pcan() -> Driver:
+    from edge.drivers.hyundai_kia import HyundaiKiaDecoder, explain_pcan
+
+    return Driver(explain_pcan, can=HyundaiKiaDecoder)
+
+
+def _dbc_can() -> Driver:
+    from edge.drivers.dbc_can import DbcCanDecoder, explain_nothing
+
+    return Driver(explain_nothing, can=DbcCanDecoder)
+
+
 DRIVERS: Final[dict[str, Callable[[], Driver]]] = {
     "jbd_uart": _jbd_uart,
+    "dock_unit": _dock_unit,
+    "m365_serial": _m365_serial,
+    "ninebot_serial": _ninebot_serial,
+    "jk_rs485": _jk_rs485,
+    "daly_uart": _daly_uart,
+    "daly_can": _daly_can,
+    "vesc": _vesc,
+    "uds_ev": _uds_ev,
+    "nissan_leaf_ev_can": _nissan_leaf_ev_can,
+    "hyundai_kia_pcan": _hyundai_kia_pcan,
+    "dbc_can": _dbc_can,
 }
 
 

@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, TypeVar
 
-from edge.gnss.nmea import Gga, Rmc
+from edge.gnss.nmea import Gga, Gsa, Gst, Rmc, Sentence
 from protocol.signals import BY_KEY
 
 # Nothing was measured with this software before it was written: an older date is a receiver whose
@@ -16,8 +16,25 @@ HDOP_MOST: Final = 5.0
 JUMP_KMH: Final = 200.0
 # So many positions in a row that agree with each other were no jump: what came before them was.
 JUMPS_BELIEVED: Final = 5
+# What a receiver of a vehicle is off for each unit of HDOP, when it does not say so itself.
+UERE_M: Final = 5.0
+# What came so long ago belongs to this second or to the one before.
+BESIDE_S: Final = 2.5
+# Slower than that the course over ground is noise.
+HEADING_ABOVE_KMH: Final = 3.0
+_WHOLE_FIX: Final = 3
 _EARTH_M: Final = 6_371_000.0
-_SIGNALS: Final = tuple(BY_KEY[key] for key in ("latitude_deg", "longitude_deg", "speed_kmh"))
+_SIGNALS: Final = tuple(
+    BY_KEY[key]
+    for key in (
+        "latitude_deg",
+        "longitude_deg",
+        "speed_kmh",
+        "accuracy_m",
+        "altitude_m",
+        "heading_deg",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +42,9 @@ class Fix:
     """A position that is believed, WGS 84, positive north and east.
 
     `speed_kmh` is over ground and never negative; `hdop` has no unit; `seen_at_s` is monotonic.
+    `accuracy_m` is how far off it is over ground, one standard deviation: the receiver's word
+    (GST), else 5 m for each unit of HDOP. `altitude_m` is above the ellipsoid, None without a fix
+    of three dimensions; `heading_deg` is 0 north and 90 east, None at rest.
     """
 
     latitude_deg: float
@@ -32,6 +52,9 @@ class Fix:
     speed_kmh: float
     hdop: float
     seen_at_s: float
+    accuracy_m: float | None = None
+    altitude_m: float | None = None
+    heading_deg: float | None = None
 
 
 def to_signals(fix: Fix) -> dict[int, int]:
@@ -56,7 +79,8 @@ class _At:
 class Believer:
     """Puts the RMC and the GGA of one moment together, in either order, and judges them.
 
-    `refused` counts why not: no_fix, incomplete, hdop, date, jump.
+    GSA and GST often follow them: the newest of the last 2.5 s counts. `refused` counts why not:
+    no_fix, incomplete, hdop, date, jump.
     """
 
     def __init__(self, build_date: date = BUILD_DATE) -> None:
@@ -64,18 +88,24 @@ class Believer:
         self._build = datetime(build_date.year, build_date.month, build_date.day, tzinfo=UTC)
         self._rmc: Rmc | None = None
         self._gga: Gga | None = None
+        self._gsa: tuple[Gsa, float] | None = None
+        self._gst: tuple[Gst, float] | None = None
         self._last: _At | None = None
         self._jumps: list[_At] = []
 
-    def take(self, sentence: Rmc | Gga, now_s: float) -> Fix | None:
+    def take(self, sentence: Sentence, now_s: float) -> Fix | None:
         """Return the fix that this sentence completes, if it is believed."""
         if isinstance(sentence, Rmc):
             self._rmc = sentence
             if not sentence.valid:
                 self._rmc = None
                 self.refused["no_fix"] += 1
-        else:
+        elif isinstance(sentence, Gga):
             self._gga = sentence
+        elif isinstance(sentence, Gsa):
+            self._gsa = sentence, now_s
+        else:
+            self._gst = sentence, now_s
         rmc, gga = self._rmc, self._gga
         if rmc is None or gga is None or rmc.time is None or rmc.time != gga.time:
             return None
@@ -89,19 +119,31 @@ class Believer:
     def _judge(self, rmc: Rmc, gga: Gga, now_s: float) -> Fix | str:
         if not gga.quality:
             return "no_fix"
+        gsa = _fresh(self._gsa, now_s)
+        hdop = gga.hdop if gga.hdop is not None or gsa is None else gsa.hdop
         if (
             rmc.latitude_deg is None
             or rmc.longitude_deg is None
             or rmc.speed_kmh is None
             or rmc.at is None
-            or gga.hdop is None
+            or hdop is None
         ):
             return "incomplete"
-        if gga.hdop > HDOP_MOST:
+        if hdop > HDOP_MOST:
             return "hdop"
         if rmc.at < self._build:
             return "date"
-        fix = Fix(rmc.latitude_deg, rmc.longitude_deg, rmc.speed_kmh, gga.hdop, now_s)
+        flat = gsa is not None and gsa.dimensions < _WHOLE_FIX
+        fix = Fix(
+            rmc.latitude_deg,
+            rmc.longitude_deg,
+            rmc.speed_kmh,
+            hdop,
+            now_s,
+            accuracy_m=_accuracy_m(_fresh(self._gst, now_s), hdop),
+            altitude_m=None if flat else gga.altitude_m,
+            heading_deg=rmc.course_deg if rmc.speed_kmh > HEADING_ABOVE_KMH else None,
+        )
         return self._follow(_At(fix, rmc.at))
 
     def _follow(self, here: _At) -> Fix | str:
@@ -113,6 +155,20 @@ class Believer:
                 return "jump"
         self._last, self._jumps = here, []
         return here.fix
+
+
+_Beside = TypeVar("_Beside", Gsa, Gst)
+
+
+def _fresh(found: tuple[_Beside, float] | None, now_s: float) -> _Beside | None:
+    return found[0] if found is not None and now_s - found[1] <= BESIDE_S else None
+
+
+def _accuracy_m(gst: Gst | None, hdop: float) -> float:
+    """Return metres over ground, one standard deviation."""
+    if gst is not None and gst.north_m is not None and gst.east_m is not None:
+        return math.hypot(gst.north_m, gst.east_m)
+    return hdop * UERE_M
 
 
 def distance_m(one: Fix, other: Fix) -> float:

@@ -1,23 +1,30 @@
-"""Sentences of NMEA 0183 in a stream of bytes; only RMC and GGA are read.
+"""Sentences of NMEA 0183 in a stream of bytes: RMC, GGA, GSA and GST are read.
 
     $TTSSS,f1,...*HH CR LF, HH = XOR of the characters between $ and *
 
 Any talker (GP, GL, GA, GB, GN …). Without a fix a receiver leaves fields empty: they are None.
+VTG repeats what RMC says and GSV lists satellites: nothing here needs them.
 """
 
+import functools
 import math
+import operator
 from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any, Final, NamedTuple
 
 KMH_A_KNOT: Final = 1.852
 LONGEST_BYTES: Final = 256
-_KINDS: Final = (b"RMC", b"GGA")
+_KINDS: Final = (b"RMC", b"GGA", b"GSA", b"GST")
 _START: Final = b"$"
 
 
 class Rmc(NamedTuple):
-    """The recommended minimum. `at` is when it was so, UTC; `speed_kmh` is over ground."""
+    """The recommended minimum. `at` is when it was so, UTC; `speed_kmh` is over ground.
+
+    `course_deg` is over ground, 0 is north and 90 east.
+    """
 
     time: time | None
     at: datetime | None
@@ -25,14 +32,33 @@ class Rmc(NamedTuple):
     latitude_deg: float | None
     longitude_deg: float | None
     speed_kmh: float | None
+    course_deg: float | None = None
 
 
 class Gga(NamedTuple):
-    """How good the fix is; `quality` 0 is none."""
+    """How good the fix is; `quality` 0 is none. `altitude_m` is above the WGS 84 ellipsoid."""
 
     time: time | None
     quality: int
     hdop: float | None
+    altitude_m: float | None = None
+
+
+class Gsa(NamedTuple):
+    """Of how many dimensions the fix is: 1 is none, 2 is without height, 3 is whole."""
+
+    dimensions: int
+    hdop: float | None
+
+
+class Gst(NamedTuple):
+    """How far off the position may be, metres, one standard deviation each way."""
+
+    north_m: float | None
+    east_m: float | None
+
+
+Sentence = Rmc | Gga | Gsa | Gst
 
 
 class Sentences:
@@ -43,7 +69,7 @@ class Sentences:
         self.bad: Counter[str] = Counter()
         self._pending = b""
 
-    def feed(self, data: bytes) -> list[Rmc | Gga]:
+    def feed(self, data: bytes) -> list[Sentence]:
         """Take bytes and return the sentences they complete."""
         *lines, rest = (self._pending + data).split(b"\n")
         if len(rest) > LONGEST_BYTES:
@@ -53,7 +79,7 @@ class Sentences:
         found = (self._read(line) for line in lines)
         return [sentence for sentence in found if sentence is not None]
 
-    def _read(self, line: bytes) -> Rmc | Gga | None:
+    def _read(self, line: bytes) -> Sentence | None:
         """Read what follows the last $: what was before it was cut off."""
         start = line.rfind(_START)
         sentence = line[max(start, 0) :].rstrip(b"\r")
@@ -67,8 +93,10 @@ class Sentences:
         return parsed
 
 
-def parse(sentence: bytes) -> Rmc | Gga | str:
-    """Read one RMC or GGA from $ to HH; return "checksum" or "fields" when it is no use."""
+def parse(sentence: bytes) -> Sentence | str:
+    """Read one sentence from $ to HH; return "checksum" or "fields" when it is no use."""
+    if not _is_whole(sentence):
+        return "checksum"
     from pynmeagps import NMEAParseError, NMEAReader
     from pynmeagps.exceptions import NMEAMessageError, NMEAStreamError, NMEATypeError
 
@@ -78,9 +106,15 @@ def parse(sentence: bytes) -> Rmc | Gga | str:
         return "checksum"
     except (NMEAMessageError, NMEAStreamError, NMEATypeError):
         return "fields"
-    if message is None or message.msgID not in ("RMC", "GGA"):
-        return "fields"
-    return _rmc(message) if message.msgID == "RMC" else _gga(message)
+    read = _READERS.get(message.msgID) if message is not None else None
+    return read(message) if read is not None else "fields"
+
+
+def _is_whole(sentence: bytes) -> bool:
+    """Whether two hexadecimal digits after the last * are the XOR of what is before it."""
+    body, star, digits = sentence[1:].rpartition(b"*")
+    computed = b"%02X" % functools.reduce(operator.xor, body, 0)
+    return bool(star) and digits.strip().upper() == computed
 
 
 def _rmc(message: Any) -> Rmc:  # noqa: ANN401 - the library is not typed
@@ -94,6 +128,7 @@ def _rmc(message: Any) -> Rmc:  # noqa: ANN401 - the library is not typed
         latitude_deg=_position(message, "lat", "NS", 90),
         longitude_deg=_position(message, "lon", "EW", 180),
         speed_kmh=speed_knots * KMH_A_KNOT if speed_knots is not None else None,
+        course_deg=_number(message, "cog"),
     )
 
 
@@ -102,7 +137,32 @@ def _gga(message: Any) -> Gga:  # noqa: ANN401 - the library is not typed
         time=_field(message, "time"),
         quality=_field(message, "quality") or 0,
         hdop=_number(message, "HDOP"),
+        altitude_m=_altitude_m(message),
     )
+
+
+def _altitude_m(message: Any) -> float | None:  # noqa: ANN401 - the library is not typed
+    """Return the height over the ellipsoid; the sentence has it over the sea, and the sea's."""
+    metres = [_field(message, name) for name in ("alt", "sep")]
+    if not all(isinstance(part, int | float) and math.isfinite(part) for part in metres):
+        return None
+    return float(sum(metres))
+
+
+def _gsa(message: Any) -> Gsa:  # noqa: ANN401 - the library is not typed
+    return Gsa(dimensions=_field(message, "navMode") or 1, hdop=_number(message, "HDOP"))
+
+
+def _gst(message: Any) -> Gst:  # noqa: ANN401 - the library is not typed
+    return Gst(north_m=_number(message, "stdLat"), east_m=_number(message, "stdLong"))
+
+
+_READERS: Final[Mapping[str, Callable[[Any], Sentence]]] = {
+    "RMC": _rmc,
+    "GGA": _gga,
+    "GSA": _gsa,
+    "GST": _gst,
+}
 
 
 def _field(message: Any, name: str) -> Any:  # noqa: ANN401 - the library is not typed

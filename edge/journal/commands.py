@@ -171,6 +171,17 @@ class CommandTables:
         self._db.execute("DELETE FROM hold")
         self._db.executemany("INSERT INTO hold VALUES (?)", [(name,) for name in holds])
 
+    def note(self, name: str) -> str | None:
+        """Return what was written under a name; None for nothing."""
+        row = self._db.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_note(self, name: str, value: str | None) -> None:
+        """Write something under a name; None takes it away."""
+        self._db.execute("DELETE FROM note WHERE name = ?", (name,))
+        if value is not None:
+            self._db.execute("INSERT INTO note VALUES (?, ?)", (name, value))
+
     def put_twin(
         self,
         twin: KeptTwin,

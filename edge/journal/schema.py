@@ -50,6 +50,9 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE hold (name TEXT PRIMARY KEY) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 

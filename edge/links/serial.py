@@ -103,7 +103,7 @@ class SerialLink:
         except (OSError, ValueError, termios.error) as trouble:
             self._back_off()
             raise LinkDownError(
-                f"Cannot open {self._path} ({_reason(trouble)}); "
+                f"Cannot open {self._path} ({reason(trouble)}); "
                 "check the cable, the name and the rights."
             ) from trouble
         self._serial = port
@@ -121,7 +121,7 @@ class SerialLink:
             self._lost(str(trouble))
             return
         if not data:
-            if _hung_up(fd):
+            if hung_up(fd):
                 self._lost("hung up")
             return
         self._received += data
@@ -147,7 +147,7 @@ class SerialLink:
             port.close()
 
 
-def _reason(trouble: Exception) -> str:
+def reason(trouble: Exception) -> str:
     """Without the numbers and the path, which pyserial repeats."""
     number = trouble.errno if isinstance(trouble, OSError) else None
     if number == errno.EAGAIN:
@@ -155,7 +155,7 @@ def _reason(trouble: Exception) -> str:
     return os.strerror(number).lower() if number else str(trouble)
 
 
-def _hung_up(fd: int) -> bool:
+def hung_up(fd: int) -> bool:
     """Tell a dead line from a quiet one: both read as empty."""
     poll = select.poll()
     poll.register(fd, 0)

@@ -39,7 +39,7 @@ def pace_of(
         live: somebody watches: nothing takes longer than a second.
     """
     riding = state is VehicleState.RIDING
-    parked = state is VehicleState.PARKED
+    journal = f"journal_{state}_s"
     busy = "riding" if riding else "parked"
 
     def seconds(name: str, fixed_s: float | None) -> float:
@@ -47,11 +47,11 @@ def pace_of(
         return wished.get(name) or fixed_s or configured
 
     poll = f"poll_{state}_s"
-    sparse = parked and (intervals.poll_s is None or "journal_parked_s" in wished)
+    sparse = state.rests and (intervals.poll_s is None or journal in wished)
     most_s = LIVE_S if live else math.inf
     return Pace(
         poll_s=min(seconds(poll, intervals.poll_s), most_s),
-        record_s=seconds("journal_parked_s", None) if sparse and not live else 0.0,
+        record_s=seconds(journal, None) if sparse and not live else 0.0,
         flush_s=min(seconds(f"flush_{busy}_s", intervals.flush_s), most_s),
         seal_s=min(seconds(f"seal_{busy}_s", intervals.seal_s), most_s),
     )

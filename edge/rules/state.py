@@ -11,12 +11,25 @@ ROLLS_ABOVE_KMH = 1.0
 STOP_S = 30.0
 
 
+LOW_BELOW_PCT = 15.0
+SLEEPS_BELOW_PCT = 5.0
+REFRESHED_PCT = 2.0
+AWAKE_S = 300.0
+
+
 class VehicleState(enum.StrEnum):
-    """What the agent's intervals depend on."""
+    """What the agent's intervals depend on. The last two are parked, with little charge left."""
 
     RIDING = "riding"
     CHARGING = "charging"
     PARKED = "parked"
+    LOW_POWER = "low_power"
+    DEEP_SLEEP = "deep_sleep"
+
+    @property
+    def rests(self) -> bool:
+        """Whether it stands, and is not being charged."""
+        return self not in (VehicleState.RIDING, VehicleState.CHARGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +69,45 @@ def next_motion(
     if current_a is not None and current_a > charges_above_a:
         return Motion(VehicleState.CHARGING, before.drew_at_s)
     return Motion(VehicleState.PARKED, before.drew_at_s)
+
+
+@dataclass(slots=True)
+class Rest:
+    """How deep a parked vehicle rests: the less charge is left, the rarer it looks and tells.
+
+    Whatever happens to it keeps it awake for five minutes. A battery that does not answer keeps it
+    awake too: the next one is noticed when it is put in.
+    """
+
+    _depth: VehicleState = VehicleState.PARKED
+    _awake_until_s: float = float("-inf")
+
+    def wake(self, now_s: float) -> None:
+        """Something has happened."""
+        self._awake_until_s = now_s + AWAKE_S
+
+    def see(self, state: VehicleState, soc_pct: float | None, now_s: float) -> VehicleState:
+        """Return the state with its depth.
+
+        Args:
+            state: riding, charging or parked.
+            soc_pct: charge left; None while the battery does not answer.
+            now_s: monotonic.
+        """
+        if not state.rests:
+            self._depth = VehicleState.PARKED
+            self.wake(now_s)
+            return state
+        self._depth = self._depth_of(soc_pct)
+        return VehicleState.PARKED if now_s < self._awake_until_s else self._depth
+
+    def _depth_of(self, soc_pct: float | None) -> VehicleState:
+        if soc_pct is None:
+            return VehicleState.PARKED
+        slept = self._depth is VehicleState.DEEP_SLEEP
+        was_low = self._depth is not VehicleState.PARKED
+        if soc_pct < SLEEPS_BELOW_PCT + (REFRESHED_PCT if slept else 0.0):
+            return VehicleState.DEEP_SLEEP
+        if soc_pct < LOW_BELOW_PCT + (REFRESHED_PCT if was_low else 0.0):
+            return VehicleState.LOW_POWER
+        return VehicleState.PARKED

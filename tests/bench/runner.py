@@ -37,6 +37,7 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("codec", "seal and open, bytes", 60),
+    Benchmark("can_bus", "slcan beside stock python-can, a frame's cost", 60),
     Benchmark("journal", "durable readings a second", 60),
     Benchmark("flash", "bytes written in a vehicle-day", 120),
     Benchmark("agent", "memory, CPU, start", 150),

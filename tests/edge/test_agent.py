@@ -9,14 +9,27 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from edge.journal.inspect import JournalStats, inspect, readings
 from edge.main import opened
-from edge.settings import Battery, Device, Identity, Intervals, JournalFile, Mqtt, Settings
+from edge.settings import (
+    Battery,
+    Controller,
+    Device,
+    Identity,
+    Intervals,
+    JournalFile,
+    Mqtt,
+    Settings,
+)
 from firmware_shim.jbd_uart import JbdController
+from firmware_shim.lock_unit import LockUnit
+from firmware_shim.pack import Pack
 from firmware_shim.pty import serve
 from firmware_shim.registry import build_shim
 from protocol.signals import BY_KEY
+from tests.edge.commands.parts import until
 
 FAST = Intervals(poll_s=0.02, flush_s=0.05, seal_s=0.2)
 REMAINING, CYCLES = BY_KEY["remaining_ah"].id, BY_KEY["cycles"].id
@@ -189,3 +202,27 @@ def test_the_agent_starts_without_anything_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == ""
+
+
+async def test_little_charge_lets_it_look_rarely_and_an_event_at_the_lock_wakes_it(
+    tmp_path: Path,
+) -> None:
+    lock = LockUnit()
+    told = structs.replace(
+        settings(tmp_path, Intervals(poll_low_power_s=600)),
+        controller=Controller("lock_unit", str(tmp_path / "lock")),
+    )
+    async with (
+        serve(JbdController(Pack(soc_pct=12.0)), link_path=tmp_path / "battery"),
+        serve(lock, link_path=tmp_path / "lock"),
+        opened(told) as agent,
+    ):
+        work = asyncio.create_task(agent.run())
+        await until(lambda: agent._fitted is not None and agent.senses.seen() is not None)
+        assert agent.state == "low_power"
+        cycles = agent.battery.counters["cycles"]
+        lock.set({"locked": False})
+        await until(lambda: agent.state == "parked")
+        await until(lambda: agent.battery.counters["cycles"] > cycles)
+        work.cancel()
+        await asyncio.wait({work})

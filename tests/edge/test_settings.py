@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.settings import Controller, Gnss, SettingsError, load
+from edge.settings import Battery, Charger, Controller, Gnss, SettingsError, load
 
 SMALLEST = '[device]\nid = "demo-001"\n[battery]\nprotocol = "jbd_uart"\nport = "/dev/ttyS0"\n'
 
@@ -41,6 +41,48 @@ def test_what_is_not_wired_is_not_there(tmp_path: Path) -> None:
     assert (settings.controller, settings.gnss) == (None, None)
     wired = SMALLEST + '[gnss]\nport = "/dev/ttyS2"\n'
     assert load(written(tmp_path, wired), {}).gnss == Gnss("/dev/ttyS2")
+
+
+def test_a_receiver_may_be_fast_or_behind_a_gpsd(tmp_path: Path) -> None:
+    fast = SMALLEST + '[gnss]\nport = "/dev/ttyS2"\nbaud = 115200\n'
+    assert load(written(tmp_path, fast), {}).gnss == Gnss("/dev/ttyS2", 115_200)
+    behind = SMALLEST + '[gnss]\nport = "gpsd://127.0.0.1:2947"\n'
+    assert load(written(tmp_path, behind), {}).gnss == Gnss("gpsd://127.0.0.1:2947", 9600)
+
+
+DOCK = '[device]\nid = "dock-001"\nprofile = "dock"\n'
+
+
+def test_the_charger_of_a_dock_is_what_is_polled(tmp_path: Path) -> None:
+    text = DOCK + '[charger]\nprotocol = "dock_unit"\nport = "/dev/ttyS3"\n'
+    settings = load(written(tmp_path, text), {})
+    assert (settings.device.profile, settings.charger) == ("dock", Charger("/dev/ttyS3"))
+    assert settings.battery == Battery("dock_unit", "/dev/ttyS3")
+    moved = load(written(tmp_path, text), {"MOBILITY_CHARGER_PORT": "/dev/ttyS4"})
+    assert moved.battery.port == "/dev/ttyS4"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (DOCK, 'missing [charger]; a dock needs one with protocol = "dock_unit" and its port'),
+        (DOCK + "[charger]\n", "missing key charger.port"),
+        (DOCK + "[charger]\nport = 7\n", "wrong value of charger.port"),
+        (
+            DOCK + '[battery]\nprotocol = "jbd_uart"\nport = "/dev/ttyS0"\n',
+            "a dock has no [battery]; name its unit in [charger]",
+        ),
+        (
+            SMALLEST + '[charger]\nport = "/dev/ttyS3"\n',
+            'a vehicle has no [charger]; remove it, or write profile = "dock" under [device]',
+        ),
+        ('[device]\nid = "a-dock"\nprofile = "bike"\n', "wrong value of device.profile"),
+    ],
+)
+def test_a_dock_that_cannot_be_is_refused_in_words(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, text), {})
+    assert says in str(refused.value)
 
 
 def test_a_controller_at_the_batterys_port_needs_none_of_its_own(tmp_path: Path) -> None:

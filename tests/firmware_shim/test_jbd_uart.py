@@ -69,14 +69,14 @@ def test_the_specified_values_give_the_specified_bytes() -> None:
 
 def test_cell_voltages_are_millivolts() -> None:
     board = a_board()
-    board.set({"cells_v": [3.909, 3.901, 3.895, 3.901]})
-    assert ask(board, READ_CELLS).hex() == "dd0400080f450f3d0f370f3dfec677"
+    board.set({"cells_v": [3.905, 3.912, 3.89, 3.897]})
+    assert ask(board, READ_CELLS).hex() == "dd0400080f410f480f320f39fec877"
 
 
 def test_the_model_is_text() -> None:
-    board = a_board(hardware="JBD-SP04S034-L4S-200A-B-U")
+    board = a_board(hardware="JBD-SP10S009-L10S-30A-B-U")
     assert ask(board, READ_HARDWARE).hex() == (
-        "dd0500194a42442d53503034533033342d4c34532d323030412d422d55fa0877"
+        "dd0500194a42442d53503130533030392d4c3130532d3330412d422d55fa0b77"
     )
 
 

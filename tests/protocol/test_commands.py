@@ -12,8 +12,10 @@ from protocol.commands import (
     check_args,
     decode_command,
     decode_twin,
+    encode,
 )
 from protocol.messages import MessageError
+from protocol.topics import MAX_PAYLOAD_BYTES
 
 COMMAND: dict[str, Any] = {
     "id": "01890a5d-ac96-774b-bcce-b302099a8057",
@@ -27,6 +29,13 @@ TWIN: dict[str, Any] = {
     "version": 1,
     "issued_at_ms": 1_700_000_000_000,
     "signers": [{"key_id": "k1", "public_key": "ab" * 32}],
+}
+
+ZONE: dict[str, Any] = {
+    "id": "school",
+    "kind": "slow",
+    "area": [[[[13.0, 52.0], [13.1, 52.0], [13.1, 52.1], [13.0, 52.0]]]],
+    "limit_kmh": 10,
 }
 
 
@@ -54,6 +63,25 @@ def test_a_command_that_is_none_is_refused(field: str, value: object) -> None:
         decode_command(json.dumps(COMMAND | {field: value}).encode())
 
 
+def test_a_twin_may_have_zones_and_one_without_says_nothing_of_them() -> None:
+    no_go = {"id": "lake", "kind": "no_go", "area": ZONE["area"]}
+    twin = decode_twin(json.dumps(TWIN | {"zones": [ZONE, no_go]}).encode())
+    assert [(zone.id, zone.kind, zone.limit_kmh) for zone in twin.zones or []] == [
+        ("school", "slow", 10),
+        ("lake", "no_go", None),
+    ]
+    assert json.loads(encode(twin))["zones"][0] == ZONE
+    assert "zones" not in json.loads(encode(decode_twin(json.dumps(TWIN).encode())))
+
+
+def test_the_largest_twin_fits_into_a_message() -> None:
+    ring = [[-179.123456, -84.123456]] * 32
+    zones = [ZONE | {"id": f"{number:0120}", "area": [[ring]]} for number in range(64)]
+    twin = decode_twin(json.dumps(TWIN | {"zones": zones}).encode())
+    decoder = 65_536 * 4 // 3  # a DBC file beside it
+    assert len(encode(twin)) * 4 // 3 + decoder < MAX_PAYLOAD_BYTES * 0.8
+
+
 def test_a_twin_needs_no_more_than_this() -> None:
     twin = decode_twin(json.dumps(TWIN).encode())
     assert (twin.version, twin.immobilised, twin.limits.speed_limit_kmh) == (1, None, None)
@@ -71,6 +99,14 @@ def test_a_twin_needs_no_more_than_this() -> None:
         ("limits", {"speed_limit_kmh": 400}),
         ("limits", {"speed_mode": "warp"}),
         ("immobilised", "yes"),
+        ("zones", [ZONE | {"kind": "swamp"}]),
+        ("zones", [ZONE | {"limit_kmh": 2}]),
+        ("zones", [ZONE | {"area": []}]),
+        ("zones", [ZONE | {"area": [[[[13.0, 52.0], [13.0, 52.1], [13.0, 52.0]]]]}]),
+        ("zones", [ZONE | {"area": [[[[181.0, 52.0]] * 4]]}]),
+        ("zones", [ZONE, ZONE]),
+        ("zones", [ZONE | {"id": f"z-{number}"} for number in range(65)]),
+        ("zones", [ZONE | {"area": [[[[13.0, 52.0]] * 2_049]]}]),
     ],
 )
 def test_a_twin_that_cannot_be_is_refused_whole(field: str, value: object) -> None:

@@ -190,6 +190,16 @@ def test_the_catalogue_is_add_only() -> None:
         69: ("battery_compartment_open", 1),
         70: ("immobilised", 1),
         71: ("lights_on", 1),
+        72: ("accuracy_m", 10),
+        73: ("altitude_m", 1),
+        74: ("heading_deg", 1),
+        75: ("position_age_s", 1),
+        76: ("charger_power_w", 1),
+        77: ("charger_energy_wh", 1),
+        78: ("bay_occupied", 1),
+        79: ("connector_locked", 1),
+        80: ("led_state", 1),
+        81: ("charger_state", 1),
     }
     for signal_id, (key, per_unit) in pinned.items():
         assert (BY_ID[signal_id].key, BY_ID[signal_id].per_unit) == (key, per_unit)

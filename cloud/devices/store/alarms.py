@@ -105,6 +105,18 @@ def clear(db: Db, scope: Scope, alarm_id: int, at: datetime) -> AlarmRow | None:
         ).fetchone()
 
 
+def clear_kinds(
+    db: Db, scope: Scope, device_id: str, kinds: Sequence[str], at: datetime
+) -> list[str]:
+    """Close open alarms of these kinds; return those that a device of this scope had."""
+    closed = db.execute(
+        "UPDATE devices.alarm SET cleared_at = %s WHERE device_id = %s AND kind = ANY(%s)"
+        " AND cleared_at IS NULL AND tenant = %s AND city = %s RETURNING kind",
+        (at, device_id, list(kinds), scope.tenant, scope.city),
+    ).fetchall()
+    return sorted(kind for (kind,) in closed)
+
+
 def lock_boots(db: Db, device_ids: Sequence[str]) -> dict[str, BootsRow]:
     """Return and hold what is known of devices' runs; those never heard are missing."""
     rows = db.execute(

@@ -1,6 +1,6 @@
 """All SQL about twins."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -153,6 +153,45 @@ def announce(
         {"document": Jsonb(document), "at": at, "made_at": next_made_at},
     ).fetchall()
     return [row[0] for row in (*renewed, *made)]
+
+
+def set_zones(
+    db: Db,
+    scope: Scope,
+    zones: Sequence[Mapping[str, Any]],
+    document: Mapping[str, Any],
+    at: datetime,
+    device_ids: Sequence[str] | None,
+) -> list[str]:
+    """Give devices of a scope, all or these, a version with these zones; wake the relay.
+
+    Those that have them stay as they are; `document` is what a device gets beside them that has no
+    twin yet. Returns whose twin has changed.
+    """
+    rows = db.execute(
+        "INSERT INTO devices.twin AS t (device_id, tenant, city, version, document, desired_at)"
+        " SELECT d.id, d.tenant, d.city, 1, %(document)s || %(change)s, %(at)s"
+        " FROM devices.device d WHERE d.tenant = %(tenant)s AND d.city = %(city)s"
+        " AND (%(ids)s::text[] IS NULL OR d.id = ANY(%(ids)s))"
+        " AND (%(any)s OR EXISTS (SELECT 1 FROM devices.twin known WHERE known.device_id = d.id))"
+        " ORDER BY d.id ON CONFLICT (device_id) DO UPDATE SET version = t.version + 1,"
+        " document = t.document || %(change)s, desired_at = excluded.desired_at, payload = NULL,"
+        " signers = NULL, sent_at = NULL"
+        " WHERE coalesce(t.document->'zones', '[]'::jsonb) <> %(zones)s RETURNING device_id",
+        {
+            "document": Jsonb(dict(document)),
+            "change": Jsonb({"zones": list(zones)}),
+            "zones": Jsonb(list(zones)),
+            "any": bool(zones),
+            "at": at,
+            "tenant": scope.tenant,
+            "city": scope.city,
+            "ids": None if device_ids is None else list(device_ids),
+        },
+    ).fetchall()
+    if rows:
+        db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+    return [row[0] for row in rows]
 
 
 def not_told(db: Db, next_key_id: str, next_made_at: datetime, at: datetime) -> list[str]:

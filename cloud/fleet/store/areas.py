@@ -51,6 +51,12 @@ def zones(db: Db, scope: Scope, within: Extent | None = None) -> list[Zone]:
         ).fetchall()
 
 
+def zones_by_rank(db: Db, scope: Scope) -> list[Zone]:
+    """Return zones of this tenant and city: where two overlap the earlier one decides."""
+    with db.cursor(row_factory=class_row(Zone)) as cursor:
+        return cursor.execute(_ZONE + " ORDER BY rank, key", (scope.tenant, scope.city)).fetchall()
+
+
 def has_service_area(db: Db, scope: Scope) -> bool:
     """Tell whether this tenant and city have a service area."""
     row = db.execute(
@@ -176,15 +182,16 @@ def drop_places(db: Db, bay_id: UUID, after: int, at: datetime) -> int | None:
     return None if row is None else row[0]
 
 
-def put_zone(db: Db, scope: Scope, zone: Zone, extent: Extent) -> None:
-    """Insert a zone, or replace the one with its key."""
+def put_zone(db: Db, scope: Scope, zone: Zone, extent: Extent, rank: int = 0) -> None:
+    """Insert a zone, or replace the one with its key; the lower rank decides."""
     db.execute(
         "INSERT INTO fleet.zone (id, tenant, city, key, kind, name, area, station_parking,"
-        " speed_limit_kmh, extent)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, box(point(%s, %s), point(%s, %s)))"
+        " speed_limit_kmh, rank, extent)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, box(point(%s, %s), point(%s, %s)))"
         " ON CONFLICT (tenant, city, key) DO UPDATE SET kind = excluded.kind,"
         " name = excluded.name, area = excluded.area, extent = excluded.extent,"
-        " station_parking = excluded.station_parking, speed_limit_kmh = excluded.speed_limit_kmh",
+        " station_parking = excluded.station_parking, speed_limit_kmh = excluded.speed_limit_kmh,"
+        " rank = excluded.rank",
         (
             zone.id,
             scope.tenant,
@@ -195,6 +202,7 @@ def put_zone(db: Db, scope: Scope, zone: Zone, extent: Extent) -> None:
             Jsonb(zone.area),
             zone.station_parking,
             zone.speed_limit_kmh,
+            rank,
             *_corners(extent),
         ),
     )

@@ -53,6 +53,25 @@ def test_a_configuration_names_controller_and_receiver_when_there_are_any(tmp_pa
     assert tomllib.loads(text)["gnss"] == {"port": "/dev/ttyUSB2"}
 
 
+def test_the_configuration_of_a_dock_names_its_charger_and_no_battery(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "dock-001.toml"
+    text = render(
+        "dock-001",
+        battery="dock_unit",
+        battery_port="/dev/ttyUSB0",
+        mqtt=Mqtt("127.0.0.1", 18830),
+        identity=Identity("https://127.0.0.1:8443", "a-claim", CA),
+        file_name=path.name,
+    )
+    write(path, text)
+    found = tomllib.loads(text)
+    assert found["device"] == {"id": "dock-001", "profile": "dock"}
+    assert found["charger"] == {"protocol": "dock_unit", "port": "/dev/ttyUSB0"}
+    assert "battery" not in found
+
+
 def test_a_device_that_has_its_certificate_needs_no_claim() -> None:
     text = render(
         "demo-001",

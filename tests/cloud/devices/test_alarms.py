@@ -12,9 +12,11 @@ from cloud.devices.opening import open_all
 from cloud.devices.service import Greeting
 from cloud.kit.db import Db
 from cloud.telemetry import api as telemetry
+from protocol.bodies import Fact
 from protocol.messages import Hello
+from protocol.segment import seal_facts
 from tests.cloud.devices.commanded import ASKER
-from tests.cloud.sealed import NOON, NOON_MS, arrival, facts
+from tests.cloud.sealed import EPOCH, NOON, NOON_MS, arrival, facts
 
 MINUTE = timedelta(minutes=1)
 
@@ -164,4 +166,57 @@ def test_a_fact_that_comes_again_is_not_felt_again(db: Db) -> None:
     candidates, unreadable = open_all([arrival(facts(1, ("lock.tampered",)), "bike-7")], {})
     parts = Parts(telemetry.keep, (alarms.sound_sensed,))
     commit_batch(db, candidates, unreadable, parts, NOON + MINUTE)
+    assert sensed(db) == [("tampered", 1)]
+
+
+def says(db: Db, first: int, *told: tuple[str, dict[str, Any]], at: datetime = NOON) -> None:
+    """Commit facts with their fields as ingest does."""
+    telemetry.prepare_partitions(db, NOON)
+    payload = seal_facts(
+        epoch=EPOCH,
+        first_seq=first,
+        floor_seq=1,
+        boot_id=7,
+        clock_offset_ms=0,
+        t0_ms=NOON_MS,
+        facts=[Fact(kind, 1, index, 1_000, fields) for index, (kind, fields) in enumerate(told)],
+    )
+    candidates, unreadable = open_all([arrival(payload, "bike-7", at)], {})
+    commit_batch(db, candidates, unreadable, Parts(telemetry.keep, (alarms.sound_sensed,)), at)
+
+
+def test_an_alarm_of_the_vehicle_shows_its_value_and_ends_when_it_says_so(db: Db) -> None:
+    enrolled(db)
+    low = {"alarm": "battery_low", "priority": "low", "level_pct": 20, "soc_pct": 19.5}
+    says(db, 1, ("alarm.raised", low), ("alarm.raised", {"alarm": "moved", "moved_m": 41.0}))
+    assert sorted(sensed(db)) == [("battery_low", 1), ("moved", 1)]
+    shown = {one.kind: one.detail for one in alarms.open_alarms(db, ["bike-7"])}
+    assert shown["battery_low"] == {
+        "felt_at": "2026-07-01T12:00:00.000Z",
+        "priority": "low",
+        "level_pct": 20,
+        "soc_pct": 19.5,
+    }
+    over = [("alarm.cleared", {"alarm": name}) for name in ("battery_low", "moved")]
+    says(db, 3, *over, at=NOON + MINUTE)
+    assert sensed(db) == [("moved", 1)]
+    rows = db.execute(
+        "SELECT action, detail->>'kind' FROM identity.audit WHERE target = 'bike-7' ORDER BY seq"
+    ).fetchall()
+    assert rows[-1] == ("alarm.cleared", "battery_low")
+
+
+def test_a_vehicle_that_starts_anew_ends_what_it_would_tell_again(db: Db) -> None:
+    enrolled(db)
+    told = [("alarm.raised", {"alarm": name}) for name in ("gnss_lost", "battery_hot", "impact")]
+    says(db, 1, *told)
+    says(db, 4, ("agent.started", {}), ("alarm.raised", {"alarm": "battery_hot"}), at=NOON + MINUTE)
+    assert sorted(sensed(db)) == [("battery_hot", 1), ("impact", 1)]
+
+
+def test_what_a_vehicle_calls_an_alarm_must_be_one_and_its_own_facts_count_once(db: Db) -> None:
+    enrolled(db)
+    names = ("clone", "nonsense", "tampered", 7, None)
+    says(db, 1, *(("alarm.raised", {"alarm": name}) for name in names), ("alarm.raised", {}))
+    says(db, 7, ("lock.tampered", {}))
     assert sensed(db) == [("tampered", 1)]

@@ -108,7 +108,7 @@ def _capacity(**changes: Any) -> dict[str, Any]:
     [
         (7, "feature 6 is no GeoJSON Feature"),
         (_with(type="Place"), "feature 'b' is no GeoJSON Feature"),
-        (_with(properties={"kind": "lake"}), "needs kind, one of bay, no_parking"),
+        (_with(properties={"kind": "lake"}), "needs kind, one of bay, no_go, no_parking"),
         (_with(id=5), "feature 6 needs id"),
         (_with(id="a\n"), "needs id, a text"),
         (_with(properties={"name": "\ud800"}), "needs name, a text"),

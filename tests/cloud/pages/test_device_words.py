@@ -165,3 +165,5 @@ def test_a_twin_says_how_far_the_device_is_with_it() -> None:
     refused = replace(applied, reported_state="refused", reported_reason="bad_args")
     assert words.twin_state(refused) == ("Version 3 was refused: bad args.", "bad")
     assert words.wanted(row) == [("Speed limit", "20 km/h"), ("Motor", "may run")]
+    zoned = replace(row, document={"zones": [{"id": "school"}, {"id": "lake"}]})
+    assert words.wanted(zoned) == [("Zones it keeps to by itself", "2")]

@@ -18,6 +18,8 @@ from cloud.kit.clock import ManualClock
 from cloud.kit.db import Db, Pool, open_pool
 from cloud.kit.ports.authority import FileAuthority
 from cloud.kit.scope import DEMO, Scope
+from cloud.pages.device_words import alarm_words
+from protocol.alarms import ALARMS
 from tests.certificates import csr_for
 from tests.cloud.devices.commanded import ASKER, PROGRAM, ask, hello_of
 from tests.cloud.pages.parts import a_browser, add_vehicle, an_app, commit_lane
@@ -175,6 +177,12 @@ async def test_an_alarm_of_a_sensor_says_what_was_felt_and_what_to_do(
     text = plain(await read(pool, clock, f"/devices/{DEVICE}"))
     assert "Somebody tampers with the vehicle. Seen 1 time, last 0 s ago. Look where" in text
     assert "The vehicle has tipped over. Seen 1 time, last 0 s ago. Ask its rider" in text
+
+
+def test_every_alarm_of_a_vehicle_has_words_and_says_what_to_do() -> None:
+    for name in ALARMS:
+        words = alarm_words(name)
+        assert words.advice != alarm_words("nothing").advice, name
 
 
 async def test_an_unknown_or_foreign_device_gets_a_friendly_page(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.clock import ManualClock
 from edge.commands.remote import Remote, build_remote
+from edge.commands.twin import TakesDecoder
 from edge.controllers.base import DONE, ControllerState, Outcome
 from edge.identity.keys import FileKeyStore
 from edge.journal import Journal
@@ -202,6 +203,7 @@ async def a_vehicle(
     keys: Enrolled | None = None,
     forbids: Callable[[str, Mapping[str, Any]], str | None] = lambda _kind, _args: None,
     boot_id: int = 1,
+    reads: TakesDecoder | None = None,
 ) -> AsyncIterator[Vehicle]:
     """An agent's journal and commands at work, on a lock that may have been used before."""
     clock = clock or ManualClock(NOW_MS)
@@ -218,6 +220,7 @@ async def a_vehicle(
         battery=None,
         forbids=forbids,
     )
+    remote.twin.reads = reads
     await remote.open()
     work = asyncio.create_task(remote.run())
     try:

@@ -10,10 +10,31 @@ from hypothesis import strategies as st
 from edge.drivers.base import BatteryReading, Decoder, Frame, FrameError, Reason
 from edge.drivers.registry import DRIVERS, UnknownProtocolError, driver
 from protocol.controllers import CONTROLLERS
+from tests.edge.drivers import daly_vectors as daly
+from tests.edge.drivers import dock_vectors as dock
+from tests.edge.drivers import jk_vectors as jk
+from tests.edge.drivers import m365_vectors as m365
+from tests.edge.drivers import vesc_vectors as vesc
 from tests.edge.drivers.vectors import DISCHARGE_OFF, FET_WRITTEN, NEW_BOARD, READ_BASIC, RIDING
 
-SAMPLES = {"jbd_uart": (RIDING, NEW_BOARD, READ_BASIC, DISCHARGE_OFF, FET_WRITTEN)}
-LONGEST_FRAME = {"jbd_uart": 262}
+SAMPLES = {
+    "daly_uart": (daly.RESTING, daly.SWITCHES, daly.STATUS, *daly.CELLS, daly.READ_PACK),
+    "dock_unit": (dock.CHARGING, dock.FREE, dock.FAULT, dock.ABOUT, dock.READ, dock.NAK_UNKNOWN),
+    "jbd_uart": (RIDING, NEW_BOARD, READ_BASIC, DISCHARGE_OFF, FET_WRITTEN),
+    "m365_serial": (m365.MAIN, m365.CELLS, m365.READ_MAIN, m365.ESC_BLOCK, m365.NINEBOT_MAIN),
+    "ninebot_serial": (m365.NINEBOT_MAIN, m365.CELLS, m365.NINEBOT_READ_MAIN, m365.THROTTLE),
+    "jk_rs485": (jk.CHARGING, jk.RESTING, jk.READ_ALL, jk.DISCHARGE_OFF, jk.DISCHARGE_WRITTEN),
+    "vesc": (vesc.RIDING, vesc.BENCH_VALUES, vesc.GET_VALUES, vesc.CAN_ID_TEXT, vesc.COMMAND_84),
+}
+LONGEST_FRAME = {
+    "daly_uart": 13,
+    "dock_unit": 71,
+    "jbd_uart": 262,
+    "jk_rs485": 1024,
+    "vesc": 1031,
+    "m365_serial": 264,
+    "ninebot_serial": 264,
+}
 
 SERIAL_DECODERS = {
     name: found.serial for name in DRIVERS if (found := driver(name)).serial is not None

@@ -21,7 +21,7 @@ from tests.edge.drivers.vectors import (
     RIDING,
 )
 
-CELLS = bytes.fromhex("dd0400080f450f3d0f370f3dfec677")
+CELLS = bytes.fromhex("dd0400080f410f480f320f39fec877")
 
 
 def basic(data: bytes) -> bytes:
@@ -120,7 +120,7 @@ def test_cells_are_merged_into_the_next_reading() -> None:
     decoder.feed(CELLS + RIDING)
     reading = decoder.reading()
     assert reading is not None
-    assert reading.cells_v == (3.909, 3.901, 3.895, 3.901)
+    assert reading.cells_v == (3.905, 3.912, 3.89, 3.897)
     decoder.forget_details()
     assert decoder.reading() == reading_of(RIDING)
 
@@ -179,10 +179,10 @@ def test_a_start_that_no_frame_can_have_is_passed_at_once() -> None:
 
 def test_event_counters_and_model_are_kept_beside_the_readings() -> None:
     decoder = JbdDecoder()
-    decoder.feed(bytes.fromhex("dd0500194a42442d53503034533033342d4c34532d323030412d422d55fa0877"))
-    decoder.feed(bytes.fromhex("ddaa0018000000000000007a00020000000000000000000000000001ff6b77"))
-    assert decoder.about["hardware"] == "JBD-SP04S034-L4S-200A-B-U"
-    assert decoder.about["error_counts"]["cell_overvoltage"] == 122
+    decoder.feed(bytes.fromhex("dd0500194a42442d53503130533030392d4c3130532d3330412d422d55fa0b77"))
+    decoder.feed(bytes.fromhex("ddaa001800000003000000d300000000000000000005000000000001ff0c77"))
+    assert decoder.about["hardware"] == "JBD-SP10S009-L10S-30A-B-U"
+    assert decoder.about["error_counts"]["cell_overvoltage"] == 211
 
 
 def _captured(shared: Path) -> list[dict[str, Any]]:
@@ -211,3 +211,37 @@ def test_captures_in_one_stream_are_all_found(shared: Path) -> None:
         item["expected"] for item in items if "error" not in item["expected"]
     ]
     assert decoder.counters.bad["terminator"] == 1
+
+
+def barcode_reply(data: bytes) -> bytes:
+    body = bytes((0, len(data))) + data
+    return b"\xdd\xa2" + body + (-sum(body) & 0xFFFF).to_bytes(2, "big") + b"\x77"
+
+
+@pytest.mark.parametrize(
+    ("data", "serial"),
+    [
+        (b"\x07PK-0001", "PK-0001"),
+        (b"\x07PK-0001\0\0", "PK-0001"),
+        (b"\x03PK\0", "PK"),
+        (b"\x00", None),
+        (b"", None),
+        (b"\x04\xff\xff\xff\xff", None),
+        (b"\x02\x01\x02", None),
+    ],
+)
+def test_the_serial_of_the_pack_is_its_barcode_when_it_has_one(
+    data: bytes, serial: str | None
+) -> None:
+    decoder = JbdDecoder()
+    decoder.feed(barcode_reply(b"\x04OLD1"))
+    assert decoder.about["serial"] == "OLD1"
+    decoder.feed(barcode_reply(data))
+    assert decoder.about.get("serial") == serial
+
+
+def test_a_board_that_refuses_its_barcode_has_no_serial() -> None:
+    decoder = JbdDecoder()
+    decoder.feed(bytes.fromhex("dda2 80 00 ff80 77"))
+    assert "serial" not in decoder.about
+    assert decoder.counters.bad == {"status": 1}

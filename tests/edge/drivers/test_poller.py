@@ -12,9 +12,9 @@ from edge.links.base import LinkDownError
 from tests.edge.drivers.test_jbd_uart import CELLS, basic, patched
 from tests.edge.drivers.vectors import REFUSAL, RIDING
 
-FAST = dataclasses.replace(JbdDecoder.policy, timeout_s=0.005)
-MODEL = bytes.fromhex("dd0500194a42442d53503034533033342d4c34532d323030412d422d55fa0877")
-EVENTS = bytes.fromhex("ddaa0018000000000000007a00020000000000000000000000000001ff6b77")
+FAST = dataclasses.replace(JbdDecoder.policy, timeout_s=0.005, events=JbdDecoder.policy.events[:1])
+MODEL = bytes.fromhex("dd0500194a42442d53503130533030392d4c3130532d3330412d422d55fa0b77")
+EVENTS = bytes.fromhex("ddaa001800000003000000d300000000000000000005000000000001ff0c77")
 
 
 class ScriptedLink:
@@ -69,7 +69,7 @@ async def test_the_first_cycle_asks_for_the_reading_alone() -> None:
     reading = await a_poller(link).poll()
     assert link.asked == [3, 4]
     assert reading is not None
-    assert reading.cells_v == (3.909, 3.901, 3.895, 3.901)
+    assert reading.cells_v == (3.905, 3.912, 3.89, 3.897)
 
 
 async def test_model_and_event_counters_follow_one_a_cycle() -> None:
@@ -94,6 +94,16 @@ async def test_a_new_connection_asks_for_the_model_again() -> None:
     link = ScriptedLink()
     poller = await awake(link)
     link.connections += 1
+    await poller.poll()
+    assert link.asked == [3, 4, 5]
+
+
+async def test_a_missed_cycle_asks_for_the_model_again_for_it_may_be_another_pack() -> None:
+    link = ScriptedLink()
+    poller = await awake(link)
+    link.silent = 3
+    assert await poller.poll() is None
+    link.asked.clear()
     await poller.poll()
     assert link.asked == [3, 4, 5]
 
@@ -249,3 +259,43 @@ async def test_every_poll_s_reading_is_handed_on() -> None:
     assert await poller.poll() is None
     assert seen == [reading]
     assert poller.reading is not None
+
+
+RARE = (Ask(request(READ, 5), 5), Ask(request(READ, 0xAA), 0xAA))
+
+
+def a_sharing_poller(link: ScriptedLink, *, details_every: int = 1) -> Poller:
+    policy = dataclasses.replace(
+        FAST, once=(), events=(), rare=RARE, rare_every_s=60, sleeps_after_s=60
+    )
+    return Poller(link, JbdDecoder(), policy=policy, details_every=details_every)
+
+
+async def test_rare_questions_are_asked_one_a_cycle_from_the_second_on() -> None:
+    link = ScriptedLink()
+    poller = a_sharing_poller(link)
+    for _ in range(4):
+        await poller.poll()
+    assert link.asked == [3, 4, 3, 4, 5, 3, 4, 0xAA, 3, 4]
+
+
+async def test_rare_questions_are_asked_again_when_their_answers_were_forgotten() -> None:
+    link = ScriptedLink()
+    poller = a_sharing_poller(link)
+    for _ in range(4):
+        await poller.poll()
+    link.answers[3] = b""
+    await poller.poll()
+    link.answers[3] = RIDING
+    link.asked.clear()
+    for _ in range(3):
+        await poller.poll()
+    assert link.asked == [3, 4, 5, 3, 4, 0xAA, 3, 4]
+
+
+async def test_without_details_no_rare_question_is_asked() -> None:
+    link = ScriptedLink()
+    poller = a_sharing_poller(link, details_every=0)
+    for _ in range(3):
+        await poller.poll()
+    assert link.asked == [3, 3, 3]

@@ -1,4 +1,4 @@
-"""Frames printed in the JBD protocol's specification, and captured ones, with what they say."""
+"""Frames printed in the JBD protocol's specification, with what they say."""
 
 READ_BASIC = bytes.fromhex("DD A5 03 00 FF FD 77")
 READ_CELLS = bytes.fromhex("DD A5 04 00 FF FC 77")

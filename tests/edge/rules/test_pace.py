@@ -13,6 +13,8 @@ from edge.settings import Intervals
         (VehicleState.RIDING, Pace(1.0, 0.0, 1.0, 10.0)),
         (VehicleState.CHARGING, Pace(10.0, 0.0, 30.0, 60.0)),
         (VehicleState.PARKED, Pace(10.0, 60.0, 30.0, 60.0)),
+        (VehicleState.LOW_POWER, Pace(60.0, 1_800.0, 30.0, 60.0)),
+        (VehicleState.DEEP_SLEEP, Pace(1_800.0, 86_400.0, 30.0, 60.0)),
     ],
 )
 def test_each_state_has_the_pace_of_the_contract(state: VehicleState, pace: Pace) -> None:
@@ -30,6 +32,9 @@ def test_what_the_cloud_wishes_wins_over_the_configuration() -> None:
     assert pace_of(fixed, VehicleState.PARKED, wished) == Pace(20.0, 40.0, 1.0, 1.0)
     assert pace_of(fixed, VehicleState.RIDING, wished) == Pace(1.0, 0.0, 1.0, 5.0)
     assert pace_of(Intervals(), VehicleState.CHARGING, wished) == Pace(10.0, 0.0, 30.0, 60.0)
+    assert pace_of(fixed, VehicleState.LOW_POWER, wished) == Pace(1.0, 0.0, 1.0, 1.0)
+    rarely = {"poll_low_power_s": 300.0, "journal_low_power_s": 3_600.0}
+    assert pace_of(fixed, VehicleState.LOW_POWER, rarely) == Pace(300.0, 3_600.0, 1.0, 1.0)
 
 
 def test_while_somebody_watches_nothing_takes_longer_than_a_second() -> None:

@@ -1,0 +1,163 @@
+"""`mobility-edge capture`: what passes on a line, to a file with times."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, TextIO
+
+from edge.clock import SystemClock, utc
+from edge.drivers.base import Decoder
+from edge.drivers.can import CanDecoder, CanFrame
+from edge.drivers.can_poller import CanPoller
+from edge.drivers.poller import Poller
+from edge.drivers.registry import UnknownProtocolError, driver
+from edge.drivers.source import BatterySource
+from edge.links.base import LinkDownError
+from edge.links.can_opening import is_bus, open_can_link
+from edge.links.opening import open_link
+from edge.links.recording import Direction, RecordingCanLink, RecordingLink, row_of
+
+EXAMPLES = """examples:
+  mobility-edge capture --port /dev/ttyUSB0 --protocol m365_serial --out line.jsonl
+  mobility-edge capture --port /dev/ttyUSB0 --protocol jbd_uart --ask --seconds 60 --out line.jsonl
+  mobility-edge capture --port /dev/ttyUSB0 --baud 19200 --out line.jsonl
+  mobility-edge capture --port can0 --protocol nissan_leaf_ev_can --out bus.jsonl
+
+It only listens, until Ctrl-C or for --seconds; with --ask it also puts the driver's own questions,
+which read and write nothing. A line of the file is {"t_ms": …, "direction": "request", "response"
+or "broadcast", "hex": "…"}, on a bus with "can_id" and "extended"; the first line says where it
+comes from. Look at it with `mobility-edge replay`; [battery] port = "replay:FILE" plays one that
+was made with --ask.
+"""
+_LISTEN_S: Final = 0.5
+_POLL_S: Final = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command to argparse."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = "Write down what passes on a line, with times."
+    parser.epilog = EXAMPLES
+    parser.add_argument("--port", metavar="PORT", required=True, help="a device, or a CAN bus")
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="must not exist")
+    speed = parser.add_mutually_exclusive_group(required=True)
+    speed.add_argument(
+        "--protocol", metavar="NAME", help="whose line it is: its speed, its questions"
+    )
+    speed.add_argument("--baud", type=_positive, metavar="N", help="of a line nobody knows yet")
+    parser.add_argument(
+        "--ask", action="store_true", help="ask as the agent would; needs --protocol"
+    )
+    parser.add_argument("--seconds", type=_positive, metavar="S", help="stop after so long")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Capture. 0 done, 1 the port or the file is no good, 2 usage."""
+    if args.ask and args.protocol is None:
+        print("--ask needs --protocol: which questions are they?", file=sys.stderr)
+        return 2
+    try:
+        with args.out.open("x", encoding="utf-8") as file:
+            tape = Tape(file)
+            tape.begin(args.port, args.protocol)
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(_capture(args, tape))
+    except FileExistsError:
+        print(f"{args.out} is there already; choose another file.", file=sys.stderr)
+        return 1
+    except UnknownProtocolError as trouble:
+        args.out.unlink()
+        print(trouble, file=sys.stderr)
+        return 2
+    except (LinkDownError, OSError) as trouble:
+        print(trouble, file=sys.stderr)
+        return 1
+    print(f"{tape.rows} captured in {args.out}", file=sys.stderr)
+    return 0 if tape.rows else 1
+
+
+@dataclass(slots=True)
+class Tape:
+    """The file being written; each row is there for others at once."""
+
+    file: TextIO
+    rows: int = 0
+    clock: SystemClock = field(default_factory=SystemClock)
+    _began_s: float = 0.0
+
+    def begin(self, port: str, protocol: str | None) -> None:
+        """Write where it comes from."""
+        self._began_s = self.clock.mono_s()
+        about = {"port": port, "protocol": protocol, "began": utc(self.clock.wall_ms())}
+        self._write(json.dumps(about) + "\n")
+
+    def note(self, direction: Direction, data: bytes | CanFrame) -> None:
+        """Write down one piece."""
+        t_ms = round((self.clock.mono_s() - self._began_s) * 1000)
+        self._write(row_of(t_ms, direction, data))
+        self.rows += 1
+
+    def _write(self, line: str) -> None:
+        self.file.write(line)
+        self.file.flush()
+
+
+async def _capture(args: argparse.Namespace, tape: Tape) -> None:
+    found = driver(args.protocol) if args.protocol is not None else None
+    if found is not None and found.can is not None and (not found.serial or is_bus(args.port)):
+        work = _of_bus(args.port, found.can(), tape, ask=args.ask)
+    else:
+        decoder = found.serial() if found is not None and found.serial is not None else None
+        work = _of_line(args, decoder, tape)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(args.seconds):
+            await work
+
+
+async def _of_line(args: argparse.Namespace, decoder: Decoder | None, tape: Tape) -> None:
+    baud = decoder.policy.baud if decoder is not None else int(args.baud)
+    link = RecordingLink(open_link(args.port, baud=baud), tape.note)
+    try:
+        if args.ask and decoder is not None:
+            await _poll(Poller(link, decoder))
+        while True:
+            await link.receive(_LISTEN_S)
+    finally:
+        await link.close()
+
+
+async def _of_bus(port: str, decoder: CanDecoder, tape: Tape, *, ask: bool) -> None:
+    """Write down the whole bus, or with `ask` what the decoder listens to and says itself."""
+    policy = decoder.policy if ask else replace(decoder.policy, listens=frozenset())
+    link = RecordingCanLink(open_can_link(port, policy), tape.note)
+    try:
+        if ask:
+            await _poll(CanPoller(link, decoder))
+        while True:
+            link.open()
+            await asyncio.sleep(_LISTEN_S)
+    finally:
+        await link.close()
+
+
+async def _poll(source: BatterySource) -> None:
+    while True:
+        await source.poll()
+        if source.trouble is not None:
+            raise LinkDownError(source.trouble)
+        await asyncio.sleep(_POLL_S)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value

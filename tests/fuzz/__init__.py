@@ -1,0 +1,1 @@
+"""Fuzz targets: each decoder of the registry against bytes nobody planned."""
