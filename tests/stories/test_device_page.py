@@ -18,7 +18,7 @@ from edge.identity.keys import FileKeyStore
 from tests.broker import raw_connection
 from tests.cloud.signed_in import an_account
 from tests.stories import browsing
-from tests.stories.browsing import WIDTHS, Looks, Scheme, troubles
+from tests.stories.browsing import Looks, Scheme, troubles
 from tests.stories.one_vehicle import LOCK, OneVehicle, until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
@@ -270,8 +270,7 @@ def clear(api: httpx.Client, alarm_id: int) -> None:
     ).raise_for_status()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", list(WIDTHS))
+@pytest.mark.parametrize(("width", "scheme"), [("phone", "dark"), ("desktop", "light")])
 @pytest.mark.parametrize("path", ["/devices", "", "form", "/devices/none"])
 def test_pages_of_devices_fit_and_are_accessible(
     roles: Roles, path: str, width: str, scheme: Scheme
