@@ -97,7 +97,7 @@ $(VENV)/.venv:
 
 $(VENV)/.lock: requirements/dev.lock $(VENV)/.venv
 	@echo 'installing the locked packages (a minute or two the first time)' >&2
-	@$(PY) -m pip install --quiet --require-hashes -r requirements/dev.lock >&2 || { echo 'The locked packages could not be installed: check the network and your pip settings, then run make again.' >&2; exit 1; }
+	@$(PY) -m pip install --quiet --no-compile --require-hashes -r requirements/dev.lock >&2 || { echo 'The locked packages could not be installed: check the network and your pip settings, then run make again.' >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.project: pyproject.toml $(VENV)/.lock

@@ -20,7 +20,7 @@ from tests.broker import OpenNats
 ROOT = Path(__file__).parent.parent
 CONTEXTS = ("identity", "devices", "telemetry", "fleet", "payments", "booking", "returns")
 
-settings.register_profile("quick", deadline=None, max_examples=50)
+settings.register_profile("quick", deadline=None, max_examples=35)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

@@ -70,6 +70,7 @@ def test_an_ingest_that_acks_before_it_commits_is_convicted(tmp_path: Path, seed
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.faults
 def test_an_ingest_without_dedup_is_convicted(tmp_path: Path, seed: int) -> None:
     report = tell_of_a_mutant(tmp_path, seed, "mutant_no_dedup", ingest=0, deaf=2)
     assert report.verdict.doubled, str(report)

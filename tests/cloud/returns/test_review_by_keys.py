@@ -50,7 +50,7 @@ def fits(page: Page) -> None:
 
 @pytest.mark.story
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["dark"])
 def test_a_person_works_through_the_queue_by_keys_on_a_phone(
     chromium: Browser, url: str, at_the_door: Ending, scheme: browsing.Scheme
 ) -> None:
