@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from firmware_shim.dials import Dials
 from firmware_shim.faults import Faults
+from firmware_shim.hearing import Hearing
 from firmware_shim.pack import Pack, PackDesign, PackSample, Protection
 
 DESIGN: Final = PackDesign(cells=14, capacity_ah=40.0, resistance_ohm=0.05, sensors=2)
@@ -26,7 +27,6 @@ _HOSTS: Final = (0x40, 0x80)
 _BOARD: Final = 0x01
 _DATA_BYTES: Final = 8
 _FRAME_BYTES: Final = 13
-_QUIET_S: Final = 0.1
 _IDLE_A: Final = 0.05
 _CODE: Final = b"DL-R24TS-14S40A-10"
 _CODE_FRAMES: Final = 5
@@ -193,8 +193,7 @@ class DalyController:
     def __init__(self, board: DalyBoard) -> None:
         self.board = board
         self.faults = board.faults
-        self._pending = b""
-        self._heard_s = -math.inf
+        self._hearing = Hearing(_first_request)
 
     @property
     def pack(self) -> Pack:
@@ -210,27 +209,25 @@ class DalyController:
 
         A request that was cut off is forgotten once the line was quiet for 100 ms.
         """
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
-        return [reply for request in self._requests() for reply in self._replies(request, now_s)]
-
-    def _requests(self) -> Iterator[bytes]:
-        while len(self._pending) >= _FRAME_BYTES:
-            frame = self._pending[:_FRAME_BYTES]
-            right = frame[0] == _START and frame[1] in _HOSTS and frame[3] == _DATA_BYTES
-            if right and frame[-1] == sum(frame[:-1]) & 0xFF:
-                self._pending = self._pending[_FRAME_BYTES:]
-                yield frame
-            else:
-                self._pending = self._pending[1:]
+        requests = self._hearing.take(data, now_s)
+        return [reply for request in requests for reply in self._replies(request, now_s)]
 
     def _replies(self, request: bytes, now_s: float) -> Iterator[bytes]:
         command = request[2]
         for data in self.board.answer(command, request[4:-1], now_s):
             body = bytes((_START, _BOARD, command, _DATA_BYTES)) + data
             yield body + bytes((sum(body) & 0xFF,))
+
+
+def _first_request(pending: bytes) -> tuple[bytes | None, int]:
+    """The request at the head, and how many bytes to drop; 0 means wait for more."""
+    if len(pending) < _FRAME_BYTES:
+        return None, 0
+    frame = pending[:_FRAME_BYTES]
+    right = frame[0] == _START and frame[1] in _HOSTS and frame[3] == _DATA_BYTES
+    if right and frame[-1] == sum(frame[:-1]) & 0xFF:
+        return frame, _FRAME_BYTES
+    return None, 1
 
 
 def _code_parts() -> list[bytes]:

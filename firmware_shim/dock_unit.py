@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from firmware_shim.checks import Check, checked, flag, number, whole
 from firmware_shim.faults import Faults
+from firmware_shim.hearing import Hearing
 from firmware_shim.pack import Pack
 
 _MAGIC: Final = b"MC"
 _HEAD_BYTES: Final = 5
 _CRC_BYTES: Final = 2
 _MAX_PAYLOAD: Final = 64
-_QUIET_S: Final = 0.1
 _VERSION: Final = 1
 _SERIAL_BYTES: Final = 24
 
@@ -93,8 +93,7 @@ class DockUnit:
         self.led = OFF
         self.lit: list[int] = []
         self._hardware = hardware.encode("ascii")
-        self._pending = b""
-        self._heard_s = -math.inf
+        self._hearing = Hearing(_first_request)
         self._now_s: float | None = None
         self._energy_wh = 0.0
         self._tripped_until_s = -math.inf
@@ -114,19 +113,9 @@ class DockUnit:
 
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
         """Take bytes in any slicing; return the replies to the requests they complete."""
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
         self._advance(now_s)
-        replies: list[bytes] = []
-        while True:
-            request, size = _first_request(self._pending)
-            self._pending = self._pending[size:]
-            if request is not None:
-                replies.append(self._answer(*request))
-            elif not size:
-                return [] if self.bay.silent else replies
+        replies = [self._answer(*request) for request in self._hearing.take(data, now_s)]
+        return [] if self.bay.silent else replies
 
     def state(self) -> int:
         """Return what the charger is doing."""

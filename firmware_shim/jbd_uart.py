@@ -8,7 +8,6 @@ bad checksum or end is not answered. In numbered mode the n-th reply to 0x03 car
 cycles * 65536 + remaining (10 mAh) = n, counted from 0.
 """
 
-import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from firmware_shim.dials import Dials, checked
 from firmware_shim.faults import Faults
+from firmware_shim.hearing import Hearing
 from firmware_shim.jbd_config import DEFAULTS
 from firmware_shim.pack import Pack, PackSample, Protection
 from firmware_shim.replay import Replay
@@ -38,7 +38,6 @@ _FETS_LOCKED: Final = 1 << 12
 _FACTORY_KEY: Final = b"\x56\x78"
 _SAVE: Final = b"\x28\x28"
 _NO_PASSWORD: Final = bytes(6)
-_QUIET_S: Final = 0.1
 _HUMIDITY_PCT: Final = 45
 _EVENTS: Final = (
     Protection.SHORT_CIRCUIT,
@@ -91,8 +90,7 @@ class JbdController:
         self.serial = ""
         self._password = password
         self._extended = extended
-        self._pending = b""
-        self._heard_s = -math.inf
+        self._hearing = Hearing(_first_request)
         self._number = 0
         self._shown: PackSample | None = None
         self._logged_in = password == _NO_PASSWORD
@@ -129,18 +127,7 @@ class JbdController:
 
         A request that was cut off is forgotten once the line was quiet for 100 ms.
         """
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
-        replies: list[bytes] = []
-        while True:
-            request, size = _first_request(self._pending)
-            self._pending = self._pending[size:]
-            if request is not None:
-                replies.append(self._answer(request, now_s))
-            elif not size:
-                return replies
+        return [self._answer(request, now_s) for request in self._hearing.take(data, now_s)]
 
     def _answer(self, request: Request, now_s: float) -> bytes:
         self.pack.advance(now_s)
@@ -271,8 +258,6 @@ def _serial(value: object) -> str:
 
 def _first_request(pending: bytes) -> tuple[Request | None, int]:
     """The request at the head, and how many bytes to drop; 0 means wait for more."""
-    if not pending:
-        return None, 0
     if pending[0] != _START or (len(pending) > 1 and pending[1] not in (_READ, _WRITE)):
         return None, 1
     if len(pending) < _HEADER_BYTES or len(pending) < _FRAME_BYTES + pending[3]:

@@ -7,7 +7,6 @@ asks, 01 answers. A request with a bad sum or end is not answered, and neither i
 the board does not have. Tags go up from 79 to C0 in a read-all reply.
 """
 
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from firmware_shim.dials import Dials
 from firmware_shim.faults import Faults
+from firmware_shim.hearing import Hearing
 from firmware_shim.pack import Pack, PackSample, Protection
 
 _HEAD: Final = b"NW"
@@ -22,7 +22,6 @@ _STOP: Final = b"\x68\0\0"
 _HEAD_BYTES: Final = 11
 _LEAST_LEN: Final = 18
 _MOST_LEN: Final = 64
-_QUIET_S: Final = 0.1
 _BMS: Final = 0
 _ASKS: Final = 0
 _ANSWERS: Final = 1
@@ -98,8 +97,7 @@ class JkController:
         self._dials = Dials(pack)
         self._settings = {**SETTINGS, **(settings or {})}
         self._locked = needs_password
-        self._pending = b""
-        self._heard_s = -math.inf
+        self._hearing = Hearing(_first_request)
         self._shown: PackSample | None = None
 
     def set(self, values: Mapping[str, Any]) -> None:
@@ -111,20 +109,10 @@ class JkController:
 
         A request that was cut off is forgotten once the line was quiet for 100 ms.
         """
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
-        replies: list[bytes] = []
-        while self._pending:
-            request, used = _first_request(self._pending)
-            if not used:
-                break
-            self._pending = self._pending[used:]
-            body = None if request is None else self._answer(request, now_s)
-            if request is not None and body is not None:
-                replies.append(_frame(request, body))
-        return replies
+        answers = (
+            (request, self._answer(request, now_s)) for request in self._hearing.take(data, now_s)
+        )
+        return [_frame(request, body) for request, body in answers if body is not None]
 
     def _answer(self, request: _Request, now_s: float) -> bytes | None:
         self.pack.advance(now_s)

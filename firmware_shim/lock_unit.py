@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from firmware_shim.faults import Faults
+from firmware_shim.hearing import Hearing
 from firmware_shim.lock_sensors import LOCKED, MOVING, UNLOCKED, Sensors, checked
 
 _MAGIC: Final = b"MC"
@@ -22,7 +23,6 @@ _HEAD_BYTES: Final = 5
 _CRC_BYTES: Final = 2
 _MAX_PAYLOAD: Final = 64
 _VERSION: Final = 1
-_QUIET_S: Final = 0.1
 _REMEMBERED: Final = 8
 
 _HELLO: Final = 0x01
@@ -91,8 +91,7 @@ class LockUnit:
         self._hardware = hardware.encode("ascii")
         self._moves = moves
         self._booted_s: float | None = None
-        self._pending = b""
-        self._heard_s = -math.inf
+        self._hearing = Hearing(_first_request)
         self._session = 0
         self._answered: deque[tuple[_Request, bytes]] = deque(maxlen=_REMEMBERED)
         self._seq = 0
@@ -133,19 +132,9 @@ class LockUnit:
 
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
         """Take bytes in any slicing; return the replies to the requests they complete."""
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
         self._advance(now_s)
-        replies: list[bytes] = []
-        while True:
-            request, size = _first_request(self._pending)
-            self._pending = self._pending[size:]
-            if request is not None:
-                replies.append(self._answer(request, now_s))
-            elif not size:
-                return [] if self.sensors.silent else replies
+        replies = [self._answer(request, now_s) for request in self._hearing.take(data, now_s)]
+        return [] if self.sensors.silent else replies
 
     def tick(self, now_s: float) -> list[bytes]:
         """Return what the unit says on its own now: ABOUT after power-up, and STATUS."""

@@ -17,9 +17,9 @@ from firmware_shim.faults import Faults
 from firmware_shim.scooter_bus import (
     ESC,
     Framing,
-    Wire,
     XiaomiFraming,
     from_words,
+    hearing,
     obey,
     to_words,
     u16,
@@ -95,7 +95,8 @@ class M365Esc:
         self._settings = dict(_SETTINGS)
         self._shown: dict[int, int] = {}
         self.battery: dict[int, int] = {}
-        self._wire = Wire(framing or XiaomiFraming())
+        self._framing = framing or XiaomiFraming()
+        self._hearing = hearing(self._framing)
         self._booted_s: float | None = None
         self._now_s = 0.0
 
@@ -115,8 +116,8 @@ class M365Esc:
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
         """Take bytes in any slicing; return the replies to the questions they complete."""
         self.advance(now_s)
-        framing = self._wire.framing
-        requests = self._wire.hear(data, now_s)
+        framing = self._framing
+        requests = self._hearing.take(data, now_s)
         if self.ride.silent:
             return []
         return [reply for request in requests for reply in obey(self, request, framing)]

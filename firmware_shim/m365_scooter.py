@@ -26,8 +26,8 @@ from firmware_shim.scooter_bus import (
     Framing,
     NinebotFraming,
     Request,
-    Wire,
     XiaomiFraming,
+    hearing,
     obey,
     s16,
     u16,
@@ -67,7 +67,7 @@ class Scooter:
         self.faults = faults or Faults()
         self.due_s = math.inf
         self.wake: Callable[[], None] | None = None
-        self._wire = Wire(self.framing)
+        self._hearing = hearing(self.framing)
         self._pct_is_pinned = False
         self._chatter_hz = 0.0
         self._now_s = 0.0
@@ -117,7 +117,7 @@ class Scooter:
 
     def receive(self, data: bytes, now_s: float) -> list[bytes]:
         """Take bytes in any slicing; return the replies to the questions they complete."""
-        requests = self._wire.hear(data, now_s)
+        requests = self._hearing.take(data, now_s)
         self._advance(now_s)
         if self.ride.silent:
             return []

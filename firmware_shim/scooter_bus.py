@@ -8,8 +8,10 @@ CMD 01 asks for a number of bytes. Xiaomi: ADDR 20 to 22 is to a part, 23 to 25 
 has the CMD of the question and writes (02, 03) have none. Ninebot: 04 answers 01, 05 answers 02.
 """
 
-import math
+from functools import partial
 from typing import Final, NamedTuple, Protocol
+
+from firmware_shim.hearing import Hearing
 
 ESC: Final = 0x20
 BLE: Final = 0x21
@@ -22,7 +24,6 @@ _READ_ANSWER: Final = 0x04
 _WRITE_ANSWER: Final = 0x05
 _FROM_PART: Final = 3
 _WORD_BYTES: Final = 2
-_QUIET_S: Final = 0.1
 
 
 class Request(NamedTuple):
@@ -127,43 +128,24 @@ class NinebotFraming:
         return [self.say(request.target, request.source, _WRITE_ANSWER, request.register, b"")]
 
 
-class Wire:
-    """Finds frames in what is heard; one that was cut off is forgotten after 100 ms of quiet."""
+def hearing(framing: Framing) -> Hearing[Request]:
+    """Return what finds a framing's frames in what is heard."""
+    return Hearing(partial(_first_request, framing))
 
-    def __init__(self, framing: Framing) -> None:
-        self.framing = framing
-        self._pending = b""
-        self._heard_s = -math.inf
 
-    def hear(self, data: bytes, now_s: float) -> list[Request]:
-        """Take bytes in any slicing; return the frames they complete."""
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
-        requests: list[Request] = []
-        while True:
-            request, size = self._first()
-            self._pending = self._pending[size:]
-            if request is not None:
-                requests.append(request)
-            elif not size:
-                return requests
-
-    def _first(self) -> tuple[Request | None, int]:
-        """The frame at the head, and how many bytes to drop; 0 means wait for more."""
-        pending, framing = self._pending, self.framing
-        if pending[:2] != framing.start[: len(pending)]:
-            return None, 1
-        if len(pending) < framing.head_bytes:
-            return None, 0
-        size = framing.size(pending)
-        if len(pending) < size:
-            return None, 0
-        body = pending[2 : size - 2]
-        if not size or pending[size - 2 : size] != _check_bytes(body):
-            return None, 1
-        return framing.request(body), size
+def _first_request(framing: Framing, pending: bytes) -> tuple[Request | None, int]:
+    """The frame at the head, and how many bytes to drop; 0 means wait for more."""
+    if pending[:2] != framing.start[: len(pending)]:
+        return None, 1
+    if len(pending) < framing.head_bytes:
+        return None, 0
+    size = framing.size(pending)
+    if len(pending) < size:
+        return None, 0
+    body = pending[2 : size - 2]
+    if not size or pending[size - 2 : size] != _check_bytes(body):
+        return None, 1
+    return framing.request(body), size
 
 
 def obey(part: Part, request: Request, framing: Framing) -> list[bytes]:

@@ -7,7 +7,6 @@ CRC: polynomial 1021, from 0, highest bit first, over PAYLOAD. Payloads begin wi
 numbers are big-endian fixed-point. A positive input current is drawn from the battery.
 """
 
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,13 +14,13 @@ from typing import Any, Final
 
 from firmware_shim.dials import Dials
 from firmware_shim.faults import Faults
+from firmware_shim.hearing import Hearing
 from firmware_shim.pack import Pack, PackSample, Protection
 from firmware_shim.vesc_motor import TIMEOUT_S, Motor, fault_of
 
 _VERSION, _VALUES, _CURRENT, _BRAKE, _RPM, _ALIVE = 0, 4, 6, 7, 8, 30
 _SELECTED, _CUT, _BMS, _CHARGE = 50, 86, 96, 97
 _ONE_BYTE_LEN: Final = 255
-_QUIET_S: Final = 0.1
 _ERPM_PER_A: Final = 400
 _LOST_SENSOR: Final = -0x8000
 _ROOM_C: Final = 25.0
@@ -56,8 +55,7 @@ class VescController:
         self._values_bytes = values_bytes
         self._has_bms = bms
         self._cut_end_v = 0.0
-        self._pending = b""
-        self._heard_s = -math.inf
+        self._hearing = Hearing(_first_payload)
         self._shown: PackSample | None = None
 
     def set(self, values: Mapping[str, Any]) -> None:
@@ -69,20 +67,11 @@ class VescController:
 
         A request that was cut off is forgotten once the line was quiet for 100 ms.
         """
-        if now_s - self._heard_s > _QUIET_S:
-            self._pending = b""
-        self._heard_s = now_s
-        self._pending += data
-        replies: list[bytes] = []
-        while self._pending:
-            payload, used = _first_payload(self._pending)
-            if not used:
-                break
-            self._pending = self._pending[used:]
-            reply = self._answer(payload[0], payload[1:], now_s) if payload else None
-            if reply is not None:
-                replies.append(framed(payload[:1] + reply))
-        return replies
+        replies = (
+            (payload[:1], self._answer(payload[0], payload[1:], now_s))
+            for payload in self._hearing.take(data, now_s)
+        )
+        return [framed(command + reply) for command, reply in replies if reply is not None]
 
     def _answer(self, command: int, data: bytes, now_s: float) -> bytes | None:
         self.motor.advance(now_s)
@@ -193,20 +182,20 @@ def _chosen(mask: int, values: bytes) -> bytes:
     return chosen
 
 
-def _first_payload(pending: bytes) -> tuple[bytes, int]:
-    """The payload at the head, empty for none, and how many bytes to drop; 0: wait for more."""
+def _first_payload(pending: bytes) -> tuple[bytes | None, int]:
+    """The payload at the head, and how many bytes to drop; 0 means wait for more."""
     width = pending[0] - 1
     if width not in (1, 2):
-        return b"", 1
+        return None, 1
     length = int.from_bytes(pending[1 : 1 + width], "big")
     if len(pending) > width and not 1 <= length <= 2 * _ONE_BYTE_LEN:
-        return b"", 1
+        return None, 1
     size = 1 + width + length + 3
     if len(pending) <= width or len(pending) < size:
-        return b"", 0
+        return None, 0
     payload = pending[1 + width : 1 + width + length]
     if pending[size - 3 : size] != crc16(payload).to_bytes(2, "big") + b"\x03":
-        return b"", 1
+        return None, 1
     return payload, size
 
 

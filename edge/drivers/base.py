@@ -213,15 +213,64 @@ FrameT = TypeVar("FrameT")
 
 
 class FrameStream(ABC, Generic[FrameT]):
-    """Finds frames in a stream of bytes, at most one unfinished frame in memory."""
+    """Finds frames in a stream of bytes, at most one unfinished frame in memory.
+
+    `start` is the byte that every frame begins with, where there is one: what lies before it is
+    passed at once. A candidate shorter than `shortest` is none, and not a bad frame either.
+    """
+
+    start: ClassVar[int | None] = None
+    shortest: ClassVar[int]
 
     def __init__(self) -> None:
         self.counters = WireCounters()
         self._pending = b""
 
-    @abstractmethod
     def feed(self, data: bytes) -> list[FrameT]:
         """Take bytes in any slicing and return the frames they complete. Never raises."""
+        stream = self._pending + data
+        frames: list[FrameT] = []
+        at = self._next_start(stream, 0)
+        while at < len(stream):
+            size = self._size(stream, at)
+            if size > len(stream) - at:
+                break
+            at = self._next_start(stream, at + self._take(stream[at : at + size], frames))
+        self._pending = stream[at:]
+        return frames
+
+    @abstractmethod
+    def _size(self, stream: bytes, at: int) -> int:
+        """Bytes to wait for before the frame at `at` can be judged; 1 when none can begin there."""
+
+    @abstractmethod
+    def _read(self, candidate: bytes) -> FrameT:
+        """Return the frame that a candidate is, and keep what it says. Raises FrameError."""
+
+    def _find(self, stream: bytes, at: int) -> int:
+        """Return where the next frame may begin, the end where none does."""
+        if self.start is None:
+            return at
+        found = stream.find(self.start, at)
+        return len(stream) if found < 0 else found
+
+    def _next_start(self, stream: bytes, at: int) -> int:
+        found = self._find(stream, at)
+        self.counters.skipped_bytes += found - at
+        return found
+
+    def _take(self, candidate: bytes, frames: list[FrameT]) -> int:
+        """Read one candidate; return how far to go on: over the frame, or over one byte."""
+        try:
+            frame = self._read(candidate)
+        except FrameError as trouble:
+            self.counters.skipped_bytes += 1
+            if len(candidate) >= self.shortest:
+                self.counters.bad[trouble.reason] += 1
+            return 1
+        self.counters.frames += 1
+        frames.append(frame)
+        return len(candidate)
 
     def line_quiet(self) -> list[FrameT]:
         """Say that no more bytes follow: give up an unfinished frame, keep those inside it."""

@@ -43,6 +43,8 @@ class DalyDecoder(FrameStream[Frame]):
     until the mode byte contradicts clear currents. `cycles_at` is where 94 has its count.
     """
 
+    start: ClassVar[int | None] = wire.START
+    shortest: ClassVar[int] = wire.FRAME_BYTES
     ordered_bits: ClassVar[int] = 0
     policy: ClassVar[PollPolicy] = PollPolicy(
         baud=9600,
@@ -62,28 +64,6 @@ class DalyDecoder(FrameStream[Frame]):
         """Cell and temperature extremes, mode, what is connected, `hardware` … once asked."""
         return self._answers.about
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes in any slicing and return the frames they complete. Never raises.
-
-        The last frame of an answer has the command as its key, those before it have PART added.
-        """
-        stream = self._pending + data
-        frames: list[Frame] = []
-        at = 0
-        while True:
-            start = stream.find(wire.START, at)
-            if start < 0:
-                self.counters.skipped_bytes += len(stream) - at
-                self._pending = b""
-                return frames
-            self.counters.skipped_bytes += start - at
-            at = start
-            size = _size(stream, at)
-            if size > len(stream) - at:
-                self._pending = stream[at:]
-                return frames
-            at += self._take(stream[at : at + size], frames)
-
     def forget_details(self) -> None:
         """Forget all but the newest answer to 90: the rest may be of a pack that is gone."""
         self._answers.forget()
@@ -98,22 +78,21 @@ class DalyDecoder(FrameStream[Frame]):
         found = wire.parse_frame(frame)
         return Explained(wire.describe(found, frame[1]), wire.reading_of(found))
 
-    def _take(self, candidate: bytes, frames: list[Frame]) -> int:
-        """Read one candidate; return how far to go on: over the frame, or over one byte."""
-        try:
-            frame = _plausible_frame(candidate)
-        except FrameError as trouble:
-            self.counters.skipped_bytes += 1
-            if len(candidate) >= wire.FRAME_BYTES:
-                self.counters.bad[trouble.reason] += 1
-            return 1
-        self.counters.frames += 1
+    def _size(self, stream: bytes, at: int) -> int:
+        if len(stream) - at < wire.HEADER_BYTES:
+            return wire.HEADER_BYTES
+        address, _, length = stream[at + 1 : at + wire.HEADER_BYTES]
+        known = address in wire.BOARDS or address in wire.HOSTS
+        return wire.FRAME_BYTES if known and length == wire.DATA_BYTES else 1
+
+    def _read(self, candidate: bytes) -> Frame:
+        """Keep what a frame says; one before the last of an answer has PART added to its key."""
+        frame = _plausible_frame(candidate)
         if frame.op is None:
             ours = candidate[1] == wire.BOARD
             if not ours or not self._answers.keep(frame.key, frame.data):
                 frame = frame._replace(key=frame.key | PART)
-        frames.append(frame)
-        return len(candidate)
+        return frame
 
 
 def _plausible_frame(candidate: bytes) -> Frame:
@@ -121,12 +100,3 @@ def _plausible_frame(candidate: bytes) -> Frame:
     if frame.op is None and not wire.plausible(frame.key, frame.data):
         raise FrameError("status", f"{frame.data.hex()} answers {frame.key:02x}")
     return frame
-
-
-def _size(stream: bytes, at: int) -> int:
-    """Bytes to wait for before the frame at `at` can be judged; 1 when none can begin there."""
-    if len(stream) - at < wire.HEADER_BYTES:
-        return wire.HEADER_BYTES
-    address, _, length = stream[at + 1 : at + wire.HEADER_BYTES]
-    known = address in wire.BOARDS or address in wire.HOSTS
-    return wire.FRAME_BYTES if known and length == wire.DATA_BYTES else 1

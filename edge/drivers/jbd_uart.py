@@ -100,6 +100,8 @@ def _ask(register: int) -> Ask:
 class JbdDecoder(FrameStream[Frame]):
     """Finds JBD frames in a stream and keeps the newest of each kind."""
 
+    start: ClassVar[int | None] = START
+    shortest: ClassVar[int] = FRAME_BYTES
     ordered_bits: ClassVar[int] = 1 << PROTECTIONS.index("fets_locked")
     policy: ClassVar[PollPolicy] = PollPolicy(
         baud=9600,
@@ -119,25 +121,6 @@ class JbdDecoder(FrameStream[Frame]):
     def about(self) -> Mapping[str, Any]:
         """`hardware`, `error_counts` and `serial`, once they were asked; not all have a serial."""
         return self._about
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes in any slicing and return the frames they complete. Never raises."""
-        stream = self._pending + data
-        frames: list[Frame] = []
-        at = 0
-        while True:
-            start = stream.find(START, at)
-            if start < 0:
-                self.counters.skipped_bytes += len(stream) - at
-                self._pending = b""
-                return frames
-            self.counters.skipped_bytes += start - at
-            at = start
-            size = _size(stream, at)
-            if size > len(stream) - at:
-                self._pending = stream[at:]
-                return frames
-            at += self._take(stream[at : at + size], frames)
 
     def forget_details(self) -> None:
         """Forget the cell voltages: they may be those of a pack that is gone."""
@@ -160,22 +143,20 @@ class JbdDecoder(FrameStream[Frame]):
             reading = BatteryReading(cells_v=cell_volts(found.data))
         return Explained(describe(found), reading)
 
-    def _take(self, candidate: bytes, frames: list[Frame]) -> int:
-        """Read one candidate; return how far to go on: over the frame, or over one byte."""
-        try:
-            frame = parse_frame(candidate)
-        except FrameError as trouble:
-            self.counters.skipped_bytes += 1
-            if len(candidate) >= FRAME_BYTES:
-                self.counters.bad[trouble.reason] += 1
+    def _size(self, stream: bytes, at: int) -> int:
+        if len(stream) - at < HEADER_BYTES:
+            return HEADER_BYTES
+        if stream[at + 1] not in OPS and stream[at + 2] not in (OK, REFUSED):
             return 1
-        self.counters.frames += 1
+        return FRAME_BYTES + stream[at + 3]
+
+    def _read(self, candidate: bytes) -> Frame:
+        frame = parse_frame(candidate)
         if frame.refused:
             self.counters.bad["status"] += 1
         elif frame.op is None:
             self._keep(frame)
-        frames.append(frame)
-        return len(candidate)
+        return frame
 
     def _keep(self, frame: Frame) -> None:
         if frame.key == BASIC:
@@ -193,12 +174,3 @@ class JbdDecoder(FrameStream[Frame]):
         self._about.pop("serial", None)
         if serial is not None:
             self._about["serial"] = serial
-
-
-def _size(stream: bytes, at: int) -> int:
-    """Bytes to wait for before the frame at `at` can be judged; 1 when none can begin there."""
-    if len(stream) - at < HEADER_BYTES:
-        return HEADER_BYTES
-    if stream[at + 1] not in OPS and stream[at + 2] not in (OK, REFUSED):
-        return 1
-    return FRAME_BYTES + stream[at + 3]

@@ -325,6 +325,8 @@ def _about(values: Mapping[str, Any]) -> dict[str, Any]:
 class JkDecoder(FrameStream[Frame]):
     """Finds 4E57 frames in a stream and keeps the newest read-all reply."""
 
+    start: ClassVar[int | None] = _START[0]
+    shortest: ClassVar[int] = _SHORTEST
     ordered_bits: ClassVar[int] = 1 << ALARMS.index("low_capacity")
     policy: ClassVar[PollPolicy] = PollPolicy(baud=115_200, main=Ask(request(READ_ALL), READ_ALL))
 
@@ -339,25 +341,6 @@ class JkDecoder(FrameStream[Frame]):
         `unknown_tag` is the one behind which the newest reply could not be read.
         """
         return {} if self._newest is None else _about(self._newest)
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes in any slicing and return the frames they complete. Never raises."""
-        stream = self._pending + data
-        frames: list[Frame] = []
-        at = 0
-        while True:
-            start = stream.find(_START[0], at)
-            if start < 0:
-                self.counters.skipped_bytes += len(stream) - at
-                self._pending = b""
-                return frames
-            self.counters.skipped_bytes += start - at
-            at = start
-            size = _size(stream, at)
-            if size > len(stream) - at:
-                self._pending = stream[at:]
-                return frames
-            at += self._take(stream[at : at + size], frames)
 
     def forget_details(self) -> None:
         """There are none: one reply has everything."""
@@ -388,37 +371,24 @@ class JkDecoder(FrameStream[Frame]):
             fields |= _values(found.body)
         return Explained(fields, None)
 
-    def _take(self, candidate: bytes, frames: list[Frame]) -> int:
-        """Read one candidate; return how far to go on: over the frame, or over one byte."""
-        if len(candidate) < _SHORTEST:
-            self.counters.skipped_bytes += 1
+    def _size(self, stream: bytes, at: int) -> int:
+        there = len(stream) - at
+        if there < len(_START):
+            return len(_START)
+        if stream[at + 1] != _START[1]:
             return 1
-        try:
-            found = _parsed(candidate)
-            if found.op is None and found.command == READ_ALL:
-                self._newest = _values(found.body)
-        except FrameError as trouble:
-            self.counters.skipped_bytes += 1
-            self.counters.bad[trouble.reason] += 1
-            return 1
-        self.counters.frames += 1
-        frames.append(Frame(found.command, found.body, found.op))
-        return len(candidate)
+        if there < _HEAD.size:
+            return _HEAD.size
+        _, length, _, command, source, kind = _HEAD.unpack_from(stream, at)
+        size: int = length + len(_START)
+        plausible = _SHORTEST <= size <= LONGEST and command in _COMMANDS
+        return size if plausible and source <= _LAST_SOURCE and kind <= _LAST_TYPE else 1
+
+    def _read(self, candidate: bytes) -> Frame:
+        found = _parsed(candidate)
+        if found.op is None and found.command == READ_ALL:
+            self._newest = _values(found.body)
+        return Frame(found.command, found.body, found.op)
 
 
 _NOTHING: Final = BatteryReading()
-
-
-def _size(stream: bytes, at: int) -> int:
-    """Bytes to wait for before the frame at `at` can be judged; 1 when none can begin there."""
-    there = len(stream) - at
-    if there < len(_START):
-        return len(_START)
-    if stream[at + 1] != _START[1]:
-        return 1
-    if there < _HEAD.size:
-        return _HEAD.size
-    _, length, _, command, source, kind = _HEAD.unpack_from(stream, at)
-    size: int = length + len(_START)
-    plausible = _SHORTEST <= size <= LONGEST and command in _COMMANDS
-    return size if plausible and source <= _LAST_SOURCE and kind <= _LAST_TYPE else 1

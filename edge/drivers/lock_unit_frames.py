@@ -8,9 +8,9 @@ All numbers are big-endian. CRC-16/CCITT-FALSE from LEN to the last payload byte
 import binascii
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from edge.drivers.base import FrameStream
+from edge.drivers.base import FrameError, FrameStream
 
 BAUD: Final = 115_200
 VERSION: Final = 1
@@ -169,39 +169,22 @@ def read_reply(frame: LockFrame) -> Reply | None:
 class LockFrames(FrameStream[LockFrame]):
     """Finds frames in a stream of bytes."""
 
-    def feed(self, data: bytes) -> list[LockFrame]:
-        """Take bytes in any slicing and return the frames they complete. Never raises."""
-        stream = self._pending + data
-        frames: list[LockFrame] = []
-        at = 0
-        while (start := _find(stream, at)) < len(stream):
-            self.counters.skipped_bytes += start - at
-            at = start
-            left = len(stream) - at
-            length = stream[at + 2] if left >= HEAD_BYTES else 0
-            size = HEAD_BYTES + length + CRC_BYTES
-            if length <= MAX_PAYLOAD_BYTES and left < size:
-                break
-            at += self._take(stream[at : at + size], length, frames)
-        else:
-            self.counters.skipped_bytes += len(stream) - at
-            at = len(stream)
-        self._pending = stream[at:]
-        return frames
+    shortest: ClassVar[int] = HEAD_BYTES
 
-    def _take(self, candidate: bytes, length: int, frames: list[LockFrame]) -> int:
-        """Read one candidate; return how far to go on: over the frame, or over one byte."""
-        reason = "length"
-        if length <= MAX_PAYLOAD_BYTES:
-            reason = "checksum"
-            if _crc(candidate[2:-CRC_BYTES]) == candidate[-CRC_BYTES:]:
-                self.counters.frames += 1
-                payload = candidate[HEAD_BYTES:-CRC_BYTES]
-                frames.append(LockFrame(candidate[3], candidate[4], payload))
-                return len(candidate)
-        self.counters.bad[reason] += 1
-        self.counters.skipped_bytes += 1
-        return 1
+    def _find(self, stream: bytes, at: int) -> int:
+        return _find(stream, at)
+
+    def _size(self, stream: bytes, at: int) -> int:
+        length = stream[at + 2] if len(stream) - at >= HEAD_BYTES else 0
+        return HEAD_BYTES + (length + CRC_BYTES if length <= MAX_PAYLOAD_BYTES else 0)
+
+    def _read(self, candidate: bytes) -> LockFrame:
+        length = candidate[2]
+        if length > MAX_PAYLOAD_BYTES:
+            raise FrameError("length", f"{length} bytes, a payload has {MAX_PAYLOAD_BYTES} at most")
+        if _crc(candidate[2:-CRC_BYTES]) != candidate[-CRC_BYTES:]:
+            raise FrameError("checksum", f"{candidate[-CRC_BYTES:].hex()} ends the frame")
+        return LockFrame(candidate[3], candidate[4], candidate[HEAD_BYTES:-CRC_BYTES])
 
 
 def _nothing(_args: Mapping[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ throttle frames, and what other masters are answered. ADDR tells which part a Xi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from edge.drivers.base import FrameError, FrameStream
 
@@ -149,31 +149,13 @@ def _read_frame(framing: Framing, body: bytes) -> BusFrame:
 class BusFrames(FrameStream[BusFrame]):
     """Finds frames of both framings in a stream of bytes."""
 
-    def feed(self, data: bytes) -> list[BusFrame]:
-        """Take bytes in any slicing and return the frames they complete. Never raises."""
-        stream = self._pending + data
-        frames: list[BusFrame] = []
-        at = 0
-        while at < len(stream):
-            size = _size(stream, at)
-            if size > len(stream) - at:
-                break
-            at += self._take(stream[at : at + size], frames)
-        self._pending = stream[at:]
-        return frames
+    shortest: ClassVar[int] = FRAME_BYTES
 
-    def _take(self, candidate: bytes, frames: list[BusFrame]) -> int:
-        """Read one candidate; return how far to go on: over the frame, or over one byte."""
-        try:
-            frame = parse_frame(candidate)
-        except FrameError as trouble:
-            self.counters.skipped_bytes += 1
-            if len(candidate) >= FRAME_BYTES:
-                self.counters.bad[trouble.reason] += 1
-            return 1
-        self.counters.frames += 1
-        frames.append(frame)
-        return len(candidate)
+    def _size(self, stream: bytes, at: int) -> int:
+        return _size(stream, at)
+
+    def _read(self, candidate: bytes) -> BusFrame:
+        return parse_frame(candidate)
 
 
 def _size(stream: bytes, at: int) -> int:

@@ -14,7 +14,6 @@ from edge.drivers.base import (
     BatteryReading,
     Explained,
     Frame,
-    FrameError,
     FrameStream,
     PollPolicy,
 )
@@ -35,6 +34,7 @@ class VescDecoder(FrameStream[Frame]):
     Once it knows the pack it estimates the SOC that no BMS tells.
     """
 
+    shortest: ClassVar[int] = wire.SHORTEST
     ordered_bits: ClassVar[int] = 0
     policy: ClassVar[PollPolicy] = PollPolicy(
         baud=115_200,
@@ -62,20 +62,6 @@ class VescDecoder(FrameStream[Frame]):
     def about(self) -> Mapping[str, Any]:
         """`hardware`, `software` and `controller_serial`, once the firmware was asked."""
         return self._about
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes in any slicing and return the frames they complete. Never raises."""
-        stream = self._pending + data
-        frames: list[Frame] = []
-        at = 0
-        while at < len(stream):
-            size = wire.size_of(stream, at)
-            if size > len(stream) - at:
-                self._pending = stream[at:]
-                return frames
-            at += self._take(stream[at : at + size], frames)
-        self._pending = b""
-        return frames
 
     def forget_details(self) -> None:
         """Forget what the BMS said: it may be that of a pack that is gone."""
@@ -108,22 +94,14 @@ class VescDecoder(FrameStream[Frame]):
             reading = wire.bms_reading(fields)
         return Explained(fields, reading)
 
-    def _take(self, candidate: bytes, frames: list[Frame]) -> int:
-        """Read one candidate; return how far to go on: over the frame, or over one byte."""
-        if len(candidate) < wire.SHORTEST:
-            self.counters.skipped_bytes += 1
-            return 1
-        try:
-            frame = wire.parse_frame(candidate)
-        except FrameError as trouble:
-            self.counters.skipped_bytes += 1
-            self.counters.bad[trouble.reason] += 1
-            return 1
-        self.counters.frames += 1
+    def _size(self, stream: bytes, at: int) -> int:
+        return wire.size_of(stream, at)
+
+    def _read(self, candidate: bytes) -> Frame:
+        frame = wire.parse_frame(candidate)
         if frame.op is None:
             self._keep(frame)
-        frames.append(frame)
-        return len(candidate)
+        return frame
 
     def _keep(self, frame: Frame) -> None:
         if frame.key == wire.VALUES:
