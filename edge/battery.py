@@ -1,15 +1,16 @@
 """From the `[battery]` of a configuration to a battery that can be polled."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
-from edge.drivers.can import CanDecoder, CarChooser
 from edge.drivers.poller import Poller
-from edge.drivers.registry import UnknownProtocolError, driver
+from edge.drivers.registry import Driver, UnknownProtocolError, driver
 from edge.drivers.source import BatterySource
-from edge.links.can_opening import SLCAN, SOCKETCAN, is_bus, open_can_link
-from edge.links.opening import open_link
+from edge.links.opening import SLCAN, SOCKETCAN, is_bus, open_link
 from edge.settings import Battery
+
+if TYPE_CHECKING:
+    from edge.drivers.can import CanDecoder
 
 
 class Line(Protocol):
@@ -39,25 +40,39 @@ def open_battery(battery: Battery, *, details_every: int = 1) -> OpenBattery:
     A protocol of both lines is read on the one that the port names. Raises UnknownProtocolError,
     and LinkDownError when a capture to play cannot be read.
     """
-    found = driver(battery.protocol)
-    if found.can is not None and (found.serial is None or is_bus(battery.port)):
-        decoder_on_bus = found.can()
+    line = driver_on(battery.protocol, battery.port)
+    if line.can is not None:
+        decoder_on_bus = line.can()
         if battery.car is not None:
             _choose_car(decoder_on_bus, battery.protocol, battery.car)
         _tell_pack(battery, decoder_on_bus)
         return _on_can(battery, decoder_on_bus)
-    if found.serial is None or battery.port.startswith((SLCAN, SOCKETCAN)):
-        raise UnknownProtocolError(
-            f"{battery.protocol} is read on a serial line: give the path of its port."
-        )
-    decoder = found.serial()
+    assert line.serial is not None
+    decoder = line.serial()
     _tell_pack(battery, decoder)
     link = open_link(battery.port, baud=decoder.policy.baud)
     source = Poller(link, decoder, details_every=details_every)
     return OpenBattery(source, link, decoder.ordered_bits)
 
 
-def _choose_car(decoder: CanDecoder, protocol: str, car: str) -> None:
+def driver_on(protocol: str, port: str) -> Driver:
+    """Return the driver of a protocol with the one side, serial or CAN, that reads on this port.
+
+    Raises UnknownProtocolError.
+    """
+    found = driver(protocol)
+    if found.can is not None and (found.serial is None or is_bus(port)):
+        return replace(found, serial=None)
+    if port.startswith((SLCAN, SOCKETCAN)):
+        raise UnknownProtocolError(
+            f"{protocol} is read on a serial line: give the path of its port."
+        )
+    return replace(found, can=None)
+
+
+def _choose_car(decoder: "CanDecoder", protocol: str, car: str) -> None:
+    from edge.drivers.can import CarChooser
+
     if not isinstance(decoder, CarChooser):
         raise UnknownProtocolError(f"{protocol} knows no cars: remove `car` from [battery].")
     try:
@@ -76,9 +91,10 @@ def _tell_pack(battery: Battery, decoder: object) -> None:
         decoder.know_pack(cells=battery.cells, full_ah=battery.full_ah)
 
 
-def _on_can(battery: Battery, decoder: CanDecoder) -> OpenBattery:
+def _on_can(battery: Battery, decoder: "CanDecoder") -> OpenBattery:
     # An agent on a serial line pays nothing for buses.
     from edge.drivers.can_poller import CanPoller
+    from edge.links.can_opening import open_can_link
 
     link = open_can_link(battery.port, decoder.policy)
     return OpenBattery(CanPoller(link, decoder), link, decoder.ordered_bits, on_bus=True)

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from edge.usage import DONE, TROUBLE, Command, Parser, run_command
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     from edge import decode
-    from edge.field import capture, probe, protocols, replay
+    from edge.field.arguments import add_commands
 
     parser = Parser(
         prog="mobility-edge",
@@ -112,18 +113,7 @@ def _parser() -> Parser:
     decode.add_arguments(frames)
     frames.set_defaults(command=decode.run)
 
-    table = commands.add_parser("protocols", help="tell which controllers the agent speaks to")
-    protocols.add_arguments(table)
-    table.set_defaults(command=protocols.run)
-    tape = commands.add_parser("capture", help="write down what passes on a line, with times")
-    capture.add_arguments(tape)
-    tape.set_defaults(command=capture.run)
-    again = commands.add_parser("replay", help="play a capture through a driver")
-    replay.add_arguments(again)
-    again.set_defaults(command=replay.run)
-    who = commands.add_parser("probe", help="find out which controller is on a port")
-    probe.add_arguments(who)
-    who.set_defaults(command=probe.run)
+    add_commands(partial(_add, commands))
     return parser
 
 

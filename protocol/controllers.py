@@ -31,7 +31,15 @@ class Controller:
     bitrate: int | None = None
 
 
-_DALY_READS = frozenset(
+def _temperatures(count: int) -> set[str]:
+    return {f"temperature_{number}_c" for number in range(1, count + 1)}
+
+
+def _cells(count: int) -> set[str]:
+    return {f"cell_{number}_v" for number in range(1, count + 1)}
+
+
+_BMS_READS = frozenset(
     {
         "voltage_v",
         "current_a",
@@ -43,8 +51,8 @@ _DALY_READS = frozenset(
         "discharge_fet",
         "protection_bits",
         "balancing_bits",
-        *(f"temperature_{number}_c" for number in range(1, 9)),
-        *(f"cell_{number}_v" for number in range(1, 33)),
+        *_temperatures(8),
+        *_cells(32),
     }
 )
 _SCOOTER_READS = frozenset(
@@ -61,7 +69,7 @@ _SCOOTER_READS = frozenset(
         "balancing_bits",
         "temperature_1_c",
         "temperature_2_c",
-        *(f"cell_{number}_v" for number in range(1, 16)),
+        *_cells(15),
     }
 )
 
@@ -71,22 +79,7 @@ CONTROLLERS: dict[str, Controller] = {
         title="JBD / Jiabaida smart BMS, serial",
         transport="serial",
         baud=9600,
-        reads=frozenset(
-            {
-                "voltage_v",
-                "current_a",
-                "soc_pct",
-                "remaining_ah",
-                "full_ah",
-                "cycles",
-                "charge_fet",
-                "discharge_fet",
-                "protection_bits",
-                "balancing_bits",
-                *(f"temperature_{number}_c" for number in range(1, 9)),
-                *(f"cell_{number}_v" for number in range(1, 33)),
-            }
-        ),
+        reads=_BMS_READS,
         actuators=frozenset({"charge_fet", "discharge_fet"}),
     ),
     "dock_unit": Controller(
@@ -144,7 +137,7 @@ CONTROLLERS: dict[str, Controller] = {
                 "protection_bits",
                 "temperature_1_c",
                 "temperature_2_c",
-                *(f"cell_{number}_v" for number in range(1, 33)),
+                *_cells(32),
             }
         ),
         actuators=frozenset({"charge_fet", "discharge_fet"}),
@@ -154,7 +147,7 @@ CONTROLLERS: dict[str, Controller] = {
         title="Daly smart BMS, serial or RS-485",
         transport="serial",
         baud=9600,
-        reads=_DALY_READS,
+        reads=_BMS_READS,
         actuators=frozenset({"charge_fet", "discharge_fet"}),
     ),
     "daly_can": Controller(
@@ -162,7 +155,7 @@ CONTROLLERS: dict[str, Controller] = {
         title="Daly smart BMS, CAN",
         transport="can",
         bitrate=250_000,
-        reads=_DALY_READS,
+        reads=_BMS_READS,
         actuators=frozenset({"charge_fet", "discharge_fet"}),
     ),
     "vesc": Controller(
@@ -182,8 +175,8 @@ CONTROLLERS: dict[str, Controller] = {
                 "charge_fet",
                 "protection_bits",
                 "balancing_bits",
-                *(f"temperature_{number}_c" for number in range(1, 9)),
-                *(f"cell_{number}_v" for number in range(1, 33)),
+                *_temperatures(8),
+                *_cells(32),
             }
         ),
         actuators=frozenset(),
@@ -200,8 +193,8 @@ CONTROLLERS: dict[str, Controller] = {
                 "soc_pct",
                 "soh_pct",
                 "full_ah",
-                *(f"temperature_{number}_c" for number in range(1, 6)),
-                *(f"cell_{number}_v" for number in range(1, 33)),
+                *_temperatures(5),
+                *_cells(32),
             }
         ),
         actuators=frozenset(),
@@ -253,7 +246,7 @@ CONTROLLERS: dict[str, Controller] = {
                 "charge_fet",
                 "discharge_fet",
                 "protection_bits",
-                *(f"temperature_{number}_c" for number in range(1, 9)),
+                *_temperatures(8),
             }
         ),
         actuators=frozenset(),

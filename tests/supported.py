@@ -21,7 +21,8 @@ HEAD: Final = """\
 Made from the registry of drivers and their vectors by `make schema`; do not edit.
 `mobility-edge protocols` tells the same on the vehicle. Whatever the sign on the wire, a positive
 current charges; what a controller does not know is null, never zero. Names and units are those of
-the [signal catalogue](../protocol/signals.json).
+the [signal catalogue](../protocol/signals.json). Switches are those that a controller has; of them
+the agent itself turns those of JBD.
 """
 
 

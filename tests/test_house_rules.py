@@ -192,6 +192,17 @@ def test_the_agent_starts_light() -> None:
     assert loaded.stdout.split() == []
 
 
+def test_an_agent_on_a_serial_line_loads_nothing_of_buses_or_of_the_field_tools() -> None:
+    script = (
+        "import sys, edge.cli, edge.main; from edge.battery import driver_on; edge.cli._parser();"
+        "driver_on('jbd_uart', '/dev/ttyUSB0');"
+        "print(*(n for n in sys.modules if n.startswith('edge.') and ('can' in n.split('.')[-1]"
+        " or n in {'edge.field.capture', 'edge.field.probe', 'edge.links.recording'})))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert loaded.stdout.split() == []
+
+
 def test_every_decoder_has_vectors() -> None:
     from edge.drivers.registry import DRIVERS
 

@@ -309,8 +309,11 @@ class Decoder(Protocol):
     def reset(self) -> None:
         """Forget an unfinished frame."""
 
-    def forget_details(self) -> None:
-        """Forget the details: they may be those of a pack that is gone."""
+    def forget_details(self, answer: int | None = None) -> None:
+        """Forget the details: they may be those of a pack that is gone.
+
+        With `answer` only the one question with this answer was missed.
+        """
 
     def reading(self) -> BatteryReading | None:
         """The newest main answer with the newest details; None before the first."""

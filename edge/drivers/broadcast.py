@@ -49,7 +49,6 @@ class BroadcastDecoder:
     def __init__(self, first: Ready | None = None) -> None:
         self.counters = WireCounters()
         self._first = first
-        self._given = False
         self._ready: Ready | None = None
         self._listens: Mapping[Key, Listening] = {}
         self._heard: dict[tuple[Key, int], _Heard] = {}
@@ -81,7 +80,6 @@ class BroadcastDecoder:
 
     def use(self, ready: Ready | None) -> None:
         """Read by another manifest from now on; None goes back to the first one."""
-        self._given = ready is not None
         self._read_by(ready or self._first)
 
     def begin(self, now_s: float) -> Sequence[CanFrame]:
@@ -137,6 +135,8 @@ class BroadcastDecoder:
         chosen = listening.select(data) if listening.select is not None else -1
         if chosen >= 0 and chosen not in listening.selections:
             chosen = -1
+        # A value that several selections tell is read from the newest, which must come last.
+        self._heard.pop((key, chosen), None)
         self._heard[key, chosen] = _Heard(data, now_s)
         if self._waits_until_s is not None:
             self._awaited.discard(key)

@@ -155,11 +155,14 @@ class Answers:
             self._details[command] = self._packs, data
         return True
 
-    def forget(self) -> None:
-        """Forget all but the newest answer to 90.
+    def forget(self, command: int | None = None) -> None:
+        """Forget all but the newest answer to 90, or with `command` that answer alone.
 
         Without one since the last time, another board may be there: what was learnt goes too.
         """
+        if command is not None:
+            self._details.pop(command, None)
+            return
         self._details.clear()
         if not self._heard:
             self._nameplate.clear()

@@ -64,9 +64,9 @@ class DalyDecoder(FrameStream[Frame]):
         """Cell and temperature extremes, mode, what is connected, `hardware` … once asked."""
         return self._answers.about
 
-    def forget_details(self) -> None:
-        """Forget all but the newest answer to 90: the rest may be of a pack that is gone."""
-        self._answers.forget()
+    def forget_details(self, answer: int | None = None) -> None:
+        """Forget all but the newest answer to 90, or the one that was missed alone."""
+        self._answers.forget(answer)
 
     def reading(self) -> BatteryReading | None:
         """The newest answer to 90 with the newest others; None before the first."""

@@ -188,8 +188,9 @@ class DockUnitDecoder:
         """Forget an unfinished frame."""
         self._stream.reset()
 
-    def forget_details(self) -> None:
+    def forget_details(self, answer: int | None = None) -> None:
         """There are none."""
+        del answer
 
     def reading(self) -> BatteryReading | None:
         """What the charger gives the pack; None before the first answer."""

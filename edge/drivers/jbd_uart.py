@@ -122,8 +122,9 @@ class JbdDecoder(FrameStream[Frame]):
         """`hardware`, `error_counts` and `serial`, once they were asked; not all have a serial."""
         return self._about
 
-    def forget_details(self) -> None:
+    def forget_details(self, answer: int | None = None) -> None:
         """Forget the cell voltages: they may be those of a pack that is gone."""
+        del answer
         self._cells = None
 
     def reading(self) -> BatteryReading | None:

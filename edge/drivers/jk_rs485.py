@@ -342,8 +342,9 @@ class JkDecoder(FrameStream[Frame]):
         """
         return {} if self._newest is None else _about(self._newest)
 
-    def forget_details(self) -> None:
+    def forget_details(self, answer: int | None = None) -> None:
         """There are none: one reply has everything."""
+        del answer
 
     def reading(self) -> BatteryReading | None:
         """The newest read-all reply, as far as it could be read; None before the first."""

@@ -37,7 +37,7 @@ def id_of(line: Line) -> int:
     if line.can_id is None:
         raise BadLineError('bad_json: a CAN frame needs {"can_id": "0x5BC", "hex": "…"}')
     number = number_of(line.can_id, "can_id")
-    if number >= 1 << (29 if line.extended else 11):
+    if not 0 <= number < 1 << (29 if line.extended else 11):
         bits = "29 bits" if line.extended else '11 bits; a longer one needs "extended": true'
         raise FrameError("start", f"identifier {line.can_id} is not within {bits}")
     return number

@@ -99,8 +99,9 @@ class M365Decoder:
         """Forget an unfinished frame."""
         self._frames.reset()
 
-    def forget_details(self) -> None:
+    def forget_details(self, answer: int | None = None) -> None:
         """Forget cell voltages and status: they may be those of a pack that is gone."""
+        del answer
         for register in _DETAILS & self._words.keys():
             del self._words[register]
 

@@ -45,6 +45,7 @@ class NissanLeafDecoder(BroadcastDecoder):
 
     def __init__(self) -> None:
         super().__init__(aze0())
+        ze1()  # parsed now, not while frames wait
         self._learns = True
 
     def use(self, ready: Ready | None) -> None:

@@ -149,7 +149,7 @@ class Poller:
         if self._details_every and cycle % self._details_every == 0:
             for detail in self._policy.details:
                 if await self._ask(detail) is None:
-                    self._forget_details()
+                    self._decoder.forget_details(detail.answer)
         asked_rare = await self._ask_rare() if cycle and self._details_every else False
         reading = self._decoder.reading()
         if cycle:

@@ -5,11 +5,13 @@ A driver is loaded when it is asked for: an agent pays for the one it has.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge.drivers.base import Decoder, Explained
-from edge.drivers.can import CanDecoder
 from edge.drivers.lines import Line, data_of
+
+if TYPE_CHECKING:
+    from edge.drivers.can import CanDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Driver:
 
     explain: Callable[[Line], Explained]
     serial: type[Decoder] | None = None
-    can: type[CanDecoder] | None = None
+    can: "type[CanDecoder] | None" = None
 
 
 def _on_serial(decoder: type[Decoder]) -> Driver:

@@ -313,7 +313,7 @@ class VescCanDecoder:
         soc.see(
             voltage_v=reading.voltage_v,
             current_a=reading.current_a,
-            drawn_ah=sum(known) if len(known) == len(drawn) else None,
+            drawn_ah=sum(known) if drawn and len(known) == len(drawn) else None,
         )
 
     def _controllers_reading(self, since_s: float) -> BatteryReading | None:

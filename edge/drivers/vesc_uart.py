@@ -63,8 +63,9 @@ class VescDecoder(FrameStream[Frame]):
         """`hardware`, `software` and `controller_serial`, once the firmware was asked."""
         return self._about
 
-    def forget_details(self) -> None:
+    def forget_details(self, answer: int | None = None) -> None:
         """Forget what the BMS said: it may be that of a pack that is gone."""
+        del answer
         self._bms = None
 
     def reading(self) -> BatteryReading | None:

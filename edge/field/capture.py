@@ -4,56 +4,25 @@ import argparse
 import asyncio
 import contextlib
 import json
-import math
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final, TextIO
 
+from edge.battery import driver_on
 from edge.clock import SystemClock, utc
 from edge.drivers.base import Decoder
 from edge.drivers.can import CanDecoder, CanFrame
 from edge.drivers.can_poller import CanPoller
 from edge.drivers.poller import Poller
-from edge.drivers.registry import UnknownProtocolError, driver
+from edge.drivers.registry import UnknownProtocolError
 from edge.drivers.source import BatterySource
 from edge.links.base import LinkDownError
-from edge.links.can_opening import is_bus, open_can_link
+from edge.links.can_opening import open_can_link
 from edge.links.opening import open_link
 from edge.links.recording import Direction, RecordingCanLink, RecordingLink, row_of
 
-EXAMPLES = """examples:
-  mobility-edge capture --port /dev/ttyUSB0 --protocol m365_serial --out line.jsonl
-  mobility-edge capture --port /dev/ttyUSB0 --protocol jbd_uart --ask --seconds 60 --out line.jsonl
-  mobility-edge capture --port /dev/ttyUSB0 --baud 19200 --out line.jsonl
-  mobility-edge capture --port can0 --protocol nissan_leaf_ev_can --out bus.jsonl
-
-It only listens, until Ctrl-C or for --seconds; with --ask it also puts the driver's own questions,
-which read and write nothing. A line of the file is {"t_ms": …, "direction": "request", "response"
-or "broadcast", "hex": "…"}, on a bus with "can_id" and "extended"; the first line says where it
-comes from. Look at it with `mobility-edge replay`; [battery] port = "replay:FILE" plays one that
-was made with --ask.
-"""
 _LISTEN_S: Final = 0.5
 _POLL_S: Final = 1.0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command to argparse."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "Write down what passes on a line, with times."
-    parser.epilog = EXAMPLES
-    parser.add_argument("--port", metavar="PORT", required=True, help="a device, or a CAN bus")
-    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="must not exist")
-    speed = parser.add_mutually_exclusive_group(required=True)
-    speed.add_argument(
-        "--protocol", metavar="NAME", help="whose line it is: its speed, its questions"
-    )
-    speed.add_argument("--baud", type=_positive, metavar="N", help="of a line nobody knows yet")
-    parser.add_argument(
-        "--ask", action="store_true", help="ask as the agent would; needs --protocol"
-    )
-    parser.add_argument("--seconds", type=_positive, metavar="S", help="stop after so long")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,12 +77,11 @@ class Tape:
 
 
 async def _capture(args: argparse.Namespace, tape: Tape) -> None:
-    found = driver(args.protocol) if args.protocol is not None else None
-    if found is not None and found.can is not None and (not found.serial or is_bus(args.port)):
+    found = driver_on(args.protocol, args.port) if args.protocol is not None else None
+    if found is not None and found.can is not None:
         work = _of_bus(args.port, found.can(), tape, ask=args.ask)
     else:
-        decoder = found.serial() if found is not None and found.serial is not None else None
-        work = _of_line(args, decoder, tape)
+        work = _of_line(args, found.serial() if found is not None and found.serial else None, tape)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(args.seconds):
             await work
@@ -151,13 +119,3 @@ async def _poll(source: BatterySource) -> None:
         if source.trouble is not None:
             raise LinkDownError(source.trouble)
         await asyncio.sleep(_POLL_S)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return value

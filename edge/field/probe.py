@@ -16,18 +16,9 @@ from edge.drivers.can_poller import CanPoller
 from edge.drivers.poller import Poller
 from edge.drivers.registry import DRIVERS, driver
 from edge.links.base import Link, LinkDownError
-from edge.links.can_opening import is_bus, open_can_link
-from edge.links.opening import open_link
+from edge.links.can_opening import open_can_link
+from edge.links.opening import is_bus, open_link
 
-EXAMPLES = """examples:
-  mobility-edge probe --port /dev/ttyUSB0
-  mobility-edge probe --port /dev/ttyUSB0 --listen-only     not a byte goes out
-  mobility-edge probe --port can0 --json
-
-First it listens: a bus that talks by itself tells who it is. Then it puts to each kind of
-controller the question that only reads; nothing is ever written or switched. Stop the agent before:
-two masters disturb each other. Exit code 1 when nobody is recognised.
-"""
 _LISTEN_S: Final = 1.2
 _TRIES: Final = 2
 
@@ -40,16 +31,6 @@ class Recognised:
     frames: int
     reading: BatteryReading | None
     about: dict[str, Any]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command to argparse."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "Find out which controller is on a port."
-    parser.epilog = EXAMPLES
-    parser.add_argument("--port", metavar="PORT", required=True, help="a device, or a CAN bus")
-    parser.add_argument("--listen-only", action="store_true", help="ask nothing")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,24 +10,6 @@ from typing import Any
 from protocol.controllers import CONTROLLERS, VEHICLE_CONTROLLERS, Controller, VehicleController
 from protocol.signals import BY_KEY
 
-EXAMPLES = """examples:
-  mobility-edge protocols              what each controller reads, in which unit, and switches
-  mobility-edge protocols --json       the same for scripts
-  mobility-edge protocols jk_rs485     one of them
-
-Batteries are named in [battery] protocol and in decode --protocol, what locks the vehicle in
-[controller] protocol.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command to argparse."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "Tell which controllers the agent speaks to, and what they can do."
-    parser.epilog = EXAMPLES
-    parser.add_argument("name", nargs="?", metavar="NAME", help="only this one")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
 
 def run(args: argparse.Namespace) -> int:
     """Print the table. 0 done, 2 unknown name."""

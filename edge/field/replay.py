@@ -4,31 +4,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from edge.drivers.base import BatteryReading, Decoder, WireCounters, to_json
 from edge.drivers.can import CanDecoder, CanFrame
 from edge.drivers.registry import UnknownProtocolError, driver
 from edge.links.recording import Captured, CaptureError, read_capture
-
-EXAMPLES = """examples:
-  mobility-edge replay --protocol jbd_uart line.jsonl
-  mobility-edge replay --protocol nissan_leaf_ev_can candump.log > readings.jsonl
-
-The file is what `mobility-edge capture` writes, or a log of candump. Each reading that differs from
-the one before is a line {"t_ms": …, "reading": {…}}; at the end stderr tells how many frames were
-good, and how many bad for which reason.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command to argparse."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "Play a capture through a driver and print the readings."
-    parser.epilog = EXAMPLES
-    parser.add_argument("--protocol", metavar="NAME", required=True, help="such as jbd_uart")
-    parser.add_argument("file", metavar="FILE", type=Path, help="the capture")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,23 +1,10 @@
 """From the `port` of a configuration to a CAN bus."""
 
 from pathlib import Path
-from typing import Final
 
 from edge.drivers.can import CanPolicy
 from edge.links.can import BusLink, CanLink, slcan_port, socketcan_port
-from edge.links.opening import REPLAY
-
-SLCAN: Final = "slcan:"
-SOCKETCAN: Final = "socketcan:"
-
-
-def is_bus(port: str) -> bool:
-    """Whether the port can only be a CAN bus: its name says so, or the capture that it plays."""
-    if port.startswith((SLCAN, SOCKETCAN)):
-        return True
-    if port.startswith(REPLAY):
-        return _has_can_frames(Path(port.removeprefix(REPLAY)))
-    return "/" not in port
+from edge.links.opening import REPLAY, SLCAN, SOCKETCAN
 
 
 def open_can_link(port: str, policy: CanPolicy) -> CanLink:
@@ -37,13 +24,3 @@ def open_can_link(port: str, policy: CanPolicy) -> CanLink:
         return BusLink(port, lambda: socketcan_port(channel, listens=listens))
     path = port.removeprefix(SLCAN)
     return BusLink(path, lambda: slcan_port(path, bitrate=policy.bitrate, listens=listens))
-
-
-def _has_can_frames(path: Path) -> bool:
-    from edge.drivers.can import CanFrame
-    from edge.links.recording import CaptureError, read_capture
-
-    try:
-        return any(isinstance(row.data, CanFrame) for row in read_capture(path))
-    except (OSError, CaptureError):
-        return False

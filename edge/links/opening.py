@@ -7,6 +7,17 @@ from edge.links.replay import ReplayLink
 from edge.links.serial import SerialLink
 
 REPLAY = "replay:"
+SLCAN = "slcan:"
+SOCKETCAN = "socketcan:"
+
+
+def is_bus(port: str) -> bool:
+    """Whether the port can only be a CAN bus: its name says so, or the capture that it plays."""
+    if port.startswith((SLCAN, SOCKETCAN)):
+        return True
+    if port.startswith(REPLAY):
+        return _has_can_frames(Path(port.removeprefix(REPLAY)))
+    return "/" not in port
 
 
 def open_link(port: str, *, baud: int) -> Link:
@@ -17,3 +28,13 @@ def open_link(port: str, *, baud: int) -> Link:
     if port.startswith(REPLAY):
         return ReplayLink.from_file(Path(port.removeprefix(REPLAY)))
     return SerialLink(port, baud=baud)
+
+
+def _has_can_frames(path: Path) -> bool:
+    from edge.drivers.can import CanFrame
+    from edge.links.recording import CaptureError, read_capture
+
+    try:
+        return any(isinstance(row.data, CanFrame) for row in read_capture(path))
+    except (OSError, CaptureError):
+        return False

@@ -171,3 +171,18 @@ def test_the_captured_frames_decode(shared: Path, key: str) -> None:
             assert answer["reading"]["cells_v"] == expected["cell_voltages_v"]
         else:
             assert answer["reading"] is None
+
+
+@pytest.mark.parametrize("can_id", ["-5", "20000000", "zz"])
+def test_an_identifier_that_no_bus_has_is_refused_and_the_next_line_is_read(can_id: str) -> None:
+    good = {"can_id": "18904001", "extended": True, "hex": "0212000075300200"}
+    lines = "".join(json.dumps(line) + "\n" for line in (good | {"can_id": can_id}, good))
+    done = subprocess.run(
+        [*COMMAND, "--protocol", "daly_can"],
+        input=lines.encode(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    refused, answer = (json.loads(line) for line in done.stdout.splitlines())
+    assert (refused["ok"], answer["ok"]) == (False, True)

@@ -254,6 +254,16 @@ def test_details_are_forgotten_and_the_nameplate_once_the_board_is_silent() -> N
     assert reading.full_ah is None
 
 
+def test_a_missed_detail_costs_nothing_but_itself() -> None:
+    decoder = fed(daly.RESTING, daly.SWITCHES)
+    before = decoder.reading()
+    for missed in (0x91, 0x92, 0x91):
+        decoder.forget_details(missed)
+    assert decoder.reading() == before
+    decoder.forget_details(0x93)
+    assert decoder.reading() != before
+
+
 def test_an_answer_that_thirty_newer_ones_outlived_is_forgotten() -> None:
     decoder = fed(daly.RESTING, daly.SWITCHES)
     for readings, known in ((30, True), (1, None)):

@@ -72,6 +72,16 @@ def test_the_values_of_a_message_that_takes_turns_are_put_together() -> None:
     assert reading.protection_bits == 1
 
 
+def test_a_value_that_several_turns_tell_is_the_newest() -> None:
+    shared = DBC.replace("SG_ Volts m0 : 8|16@1+", "SG_ Volts : 8|16@1+")
+    found = DbcCanDecoder()
+    found.use(prepare(DecoderManifest("van", 3, shared, read_map(MAP))))
+    found.feed([pack(0, 400, 0), pack(1, 410, 1), pack(0, 420, 2)], 1.0)
+    reading = found.reading(1.0)
+    assert reading is not None
+    assert reading.voltage_v == 42.0
+
+
 def test_an_alarm_that_is_unknown_is_none() -> None:
     found = decoder()
     found.feed([pack(0, 482, 0), pack(2, 20, 1, third=3)], 1.0)

@@ -293,6 +293,15 @@ async def test_rare_questions_are_asked_again_when_their_answers_were_forgotten(
     assert link.asked == [3, 4, 5, 3, 4, 0xAA, 3, 4]
 
 
+async def test_a_missed_detail_costs_no_rare_question_its_turn() -> None:
+    link = ScriptedLink()
+    link.answers[4] = b""
+    poller = a_sharing_poller(link)
+    for _ in range(4):
+        await poller.poll()
+    assert [register for register in link.asked if register in (5, 0xAA)] == [5, 0xAA]
+
+
 async def test_without_details_no_rare_question_is_asked() -> None:
     link = ScriptedLink()
     poller = a_sharing_poller(link, details_every=0)

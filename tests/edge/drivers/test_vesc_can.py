@@ -273,6 +273,17 @@ def test_the_charge_is_estimated_over_all_controllers_once_a_second() -> None:
     assert reading.soc_pct == pytest.approx(30, abs=2)
 
 
+def test_without_counters_no_charge_is_estimated_under_load() -> None:
+    decoder = VescCanDecoder()
+    decoder.know_pack(cells=10, full_ah=10.0)
+    decoder.feed([said(14, ">ii", 50_000, 0), current(0.0), voltage(37.0)], 0.0)
+    for step in range(1, 11):
+        decoder.feed([current(20.0), voltage(35.0)], step * 60.0)
+    reading = decoder.reading(600.0)
+    assert reading is not None
+    assert reading.soc_pct is None
+
+
 def test_the_driver_hears_the_shim() -> None:
     node = VescNode(Pack(PackDesign(cells=10), soc_pct=60))
     node.set({"voltage_v": 36.5, "current_a": -7.25, "soc_pct": 60.0, "temperatures_c": 19.0})

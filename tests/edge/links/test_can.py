@@ -18,8 +18,9 @@ from edge.drivers.can_poller import CanPoller
 from edge.drivers.registry import DRIVERS, Driver, UnknownProtocolError
 from edge.links.base import LinkDownError
 from edge.links.can import BusLink, BusPort, slcan_port
-from edge.links.can_opening import is_bus, open_can_link
+from edge.links.can_opening import open_can_link
 from edge.links.can_replay import ReplayCanLink
+from edge.links.opening import is_bus
 from edge.links.slcan_bus import SlcanBus
 from edge.settings import Battery
 from firmware_shim import can as shim
