@@ -161,8 +161,8 @@ class Agent:
         facts = self._watch.see(reading, offline=self.battery.offline)
         self._tell(reading, now_s)
         self._soc_pct = reading.soc_pct if reading is not None else None
-        facts += self._alarms()
         self._follow(reading.current_a if reading is not None else None, now_s)
+        facts += self._alarms()
         values = self._fitted.senses.signals() if self._fitted is not None else {}
         if reading is not None:
             values = to_signals(reading) | values
@@ -182,19 +182,22 @@ class Agent:
         """Take the controller's facts; the reading of their moment goes with them."""
         now_s = self.clock.mono_s()
         before = self.state
-        if facts:
+        alarms = self._alarms()
+        if facts or any(fields.get("alarm") == "moved" for _, fields in alarms):
             self._rest.wake(now_s)
+        facts = [*facts, *alarms]
         self._follow(None, now_s)
         if self.state is not before:
             self._hurry()
-        facts = [*facts, *self._alarms()]
         if facts:
             self._record(self.senses.signals(), now_s, urgent=True)
             await self._write(facts)
             await self.journal.seal()
 
     def _alarms(self) -> list[NewFact]:
-        return self._fitted.lookout.look() if self._fitted is not None else []
+        if self._fitted is None:
+            return []
+        return self._fitted.lookout.look(charging=self._motion.state is VehicleState.CHARGING)
 
     async def _write(self, facts: Sequence[NewFact]) -> None:
         for kind, fields in facts:
@@ -222,7 +225,9 @@ class Agent:
     def _follow(self, current_a: float | None, now_s: float) -> None:
         speed_kmh = self._fitted.senses.speed_kmh if self._fitted is not None else None
         self._motion = next_motion(self._motion, current_a, now_s, speed_kmh)
-        self._state = self._rest.see(self._motion.state, self._soc_pct, now_s)
+        lock = self._fitted.senses.seen() if self._fitted is not None else None
+        unlocked = lock is not None and lock.locked is False
+        self._state = self._rest.see(self._motion.state, self._soc_pct, now_s, unlocked=unlocked)
         self._set_pace()
 
     def _set_pace(self) -> None:

@@ -34,11 +34,11 @@ class Lookout:
     _entitled_until_s: float = float("-inf")
     _was_open: bool = False
 
-    def look(self) -> list[NewFact]:
-        """Return the facts that alarms make now."""
-        return self._watch.see(self._observe(self.clock.mono_s()))
+    def look(self, *, charging: bool = False) -> list[NewFact]:
+        """Return the facts that alarms make now; `charging` as the vehicle's state says."""
+        return self._watch.see(self._observe(self.clock.mono_s(), charging=charging))
 
-    def _observe(self, now_s: float) -> Observed:
+    def _observe(self, now_s: float, *, charging: bool) -> Observed:
         senses, state = self.senses, self.senses.seen()
         reading = None if self.battery.offline else self.battery.reading
         hot = [one for one in (reading and reading.temperatures_c) or () if one is not None]
@@ -54,13 +54,17 @@ class Lookout:
             tamper=state.tamper if state is not None else None,
             compartment_open=is_open,
             may_open=self._entitled(now_s, is_open),
-            battery_offline=self.battery.offline and not self.sleeps,
+            battery_offline=self._is_gone(),
             soc_pct=reading.soc_pct if reading is not None else None,
-            current_a=reading.current_a if reading is not None else None,
+            charging=charging,
             hottest_c=max(hot, default=None),
             protection_bits=None if bits is None else bits & ~self.ordered_bits,
             controller_silent=senses.controller is not None and state is None,
         )
+
+    def _is_gone(self) -> bool:
+        """Tell whether the pack may have been taken: its port is there, and nobody answers."""
+        return self.battery.offline and self.battery.trouble is None and not self.sleeps
 
     def _entitled(self, now_s: float, is_open: bool | None) -> bool:
         """Tell whether we have opened the compartment, and it was not closed a minute ago."""

@@ -58,6 +58,13 @@ class SpeedGovernor:
             return self._whole.is_so(kind, args)
         return self.wished_kmh == args["kmh"] and self._shows_allowed()
 
+    @property
+    def tightest_kmh(self) -> int | None:
+        """The smaller of what is wished and what the controller itself shows, a zone's included."""
+        state = self._whole.seen()
+        shown_kmh = _whole_kmh(state) if state is not None else None
+        return min((one for one in (self.wished_kmh, shown_kmh) if one), default=None)
+
     def keeps_cap(self) -> bool | None:
         """Whether the controller shows what it may allow now; None when nobody knows."""
         return self._shows_allowed()
@@ -65,9 +72,7 @@ class SpeedGovernor:
     def take_from(self, state: ControllerState) -> None:
         """Take what the controller shows for what is wished: it was set by somebody before us."""
         if state.speed_limit_kmh is not None:
-            low, high = SPEED_LIMIT_KMH
-            kmh = math.ceil(state.speed_limit_kmh)
-            self.wished_kmh = max(kmh, low) if 0 < kmh <= high else None
+            self.wished_kmh = _whole_kmh(state)
 
     async def perform(self, kind: str, args: Mapping[str, Any]) -> Outcome:
         """Do it; a limit is wished for, and as much of it as a zone lets is in force."""
@@ -89,3 +94,9 @@ class SpeedGovernor:
 
     def _shows_allowed(self) -> bool | None:
         return self._whole.is_so(_LIMIT, {"kmh": self.allowed_kmh})
+
+
+def _whole_kmh(state: ControllerState) -> int | None:
+    low, high = SPEED_LIMIT_KMH
+    kmh = math.ceil(state.speed_limit_kmh or 0.0)
+    return max(kmh, low) if 0 < kmh <= high else None

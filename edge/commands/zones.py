@@ -13,6 +13,7 @@ import msgspec
 
 from edge.clock import Clock
 from edge.commands.actuators import Actuators
+from edge.commands.governor import SpeedGovernor
 from edge.gnss.fix import Fix
 from edge.rules.zones import Fade, ZoneWatch, limit_of
 from protocol.bodies import FieldValue
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 FADE_STEP_S: Final = 0.25
+AGAIN_S: Final = 5.0
+"""How long a limit that failed leaves the lock to others."""
 
 
 class Feels(Protocol):
@@ -90,6 +93,7 @@ class ZoneKeeper:
         self._saved: _Kept | None = None
         self._told = ""
         self._pending = False
+        self._again_at_s = float("-inf")
         if actuators.governor is not None:
             actuators.governor.when_wished = self._keep_wish
 
@@ -115,7 +119,6 @@ class ZoneKeeper:
         if governor is not None and self._kept is not None:
             governor.wished_kmh = self._kept.wished_kmh
             governor.cap_kmh = limit_of(zone)
-            self._fade.kmh = governor.cap_kmh
             self._told = zone.id if zone is not None else ""
 
     async def run(self) -> None:
@@ -135,7 +138,8 @@ class ZoneKeeper:
         if twin is not self._followed:
             self._followed = twin
             await self._tell_all(self._watch.replace(_zones(twin)))
-        await self._tell_all(self._watch.see(self.feels.fix(), now_s))
+        gone, self._watch.gone = self._watch.gone, []
+        await self._tell_all([*gone, *self._watch.see(self.feels.fix(), now_s)])
         return await self._limit(now_s)
 
     async def _limit(self, now_s: float) -> bool:
@@ -144,13 +148,12 @@ class ZoneKeeper:
             return False
         zone = self._watch.in_force
         limit_kmh = limit_of(zone)
-        if limit_kmh is not None and self._kept is None:
-            state = governor.seen()
-            if state is None:  # nobody knows what to go back to, and nobody would obey
-                return False
-            governor.take_from(state)
+        begins = limit_kmh is not None and self._fade.kmh is None
+        if begins and not self._can_begin(governor):
+            return False
         speed_kmh = self.feels.speed_kmh if self.feels is not None else None
-        cap_kmh = self._fade.step(limit_kmh, speed_kmh, governor.wished_kmh, now_s)
+        usual_kmh = governor.tightest_kmh if begins else governor.wished_kmh
+        cap_kmh = self._fade.step(limit_kmh, speed_kmh, usual_kmh, now_s)
         if limit_kmh is not None:
             self._kept = _Kept(sorted(self._watch.inside), governor.wished_kmh)
         if self._kept is None:
@@ -165,10 +168,17 @@ class ZoneKeeper:
             await self._tell_limit(zone if limit_kmh is not None else None)
         return cap_kmh != limit_kmh
 
+    def _can_begin(self, governor: SpeedGovernor) -> bool:
+        """Learn what to go back to; whether anybody knows, and would obey."""
+        state = governor.seen()
+        if state is not None and self._kept is None:
+            governor.take_from(state)
+        return state is not None
+
     async def _allow(self, cap_kmh: int | None) -> bool:
         """Have the controller keep to the cap beside what is wished; tell whether it does."""
         governor, station = self._actuators.governor, self._actuators.of("speed_limit")
-        if governor is None or station is None:
+        if governor is None or station is None or self._clock.mono_s() < self._again_at_s:
             return False
         async with station.lock:
             self._pending |= governor.cap_kmh != cap_kmh
@@ -178,6 +188,7 @@ class ZoneKeeper:
             outcome = await station.perform("speed_limit", {"kmh": governor.wished_kmh})
             self._pending = outcome.state != "done"
         if outcome.state != "done":
+            self._again_at_s = self._clock.mono_s() + AGAIN_S
             _log.warning("the limit of a zone is not kept: %s %s", outcome.state, outcome.reason)
         return outcome.state == "done"
 

@@ -29,7 +29,6 @@ HOT_C: Final = 60.0
 COOL_C: Final = 55.0
 LOW_PCT: Final = (20, 10, 5)
 REARM_PCT: Final = 2.0
-CHARGES_ABOVE_A: Final = 0.2
 NO_FIX_S: Final = 600.0
 
 _LEVEL_PRIORITY: Final[dict[int, Priority]] = {20: "low", 10: "medium", 5: "high"}
@@ -53,7 +52,7 @@ class Observed:
         may_open: somebody entitled has opened the compartment, and it has not been closed since.
         battery_offline: it counts as absent.
         soc_pct: state of charge.
-        current_a: positive into the battery.
+        charging: the vehicle stands and is charged; braking that feeds the battery is not.
         hottest_c: of the battery's sensors.
         protection_bits: of the battery, without those that tell what somebody switched.
         controller_silent: there is one, and it says nothing.
@@ -75,7 +74,7 @@ class Observed:
     may_open: bool = False
     battery_offline: bool = False
     soc_pct: float | None = None
-    current_a: float | None = None
+    charging: bool = False
     hottest_c: float | None = None
     protection_bits: int | None = None
     controller_silent: bool = False
@@ -234,10 +233,9 @@ class LowBattery:
             return None
         before, soc_pct = self._level, seen.soc_pct
         now = min((level for level in LOW_PCT if soc_pct <= level), default=None)
-        charges = seen.current_a is not None and seen.current_a > CHARGES_ABOVE_A
         lower = now is not None and (before is None or now < before)
         rearmed = before is not None and soc_pct >= before + REARM_PCT
-        if charges:
+        if seen.charging:
             self._level = None
         elif lower or rearmed:
             self._level = now

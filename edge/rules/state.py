@@ -86,15 +86,23 @@ class Rest:
         """Something has happened."""
         self._awake_until_s = now_s + AWAKE_S
 
-    def see(self, state: VehicleState, soc_pct: float | None, now_s: float) -> VehicleState:
+    def see(
+        self,
+        state: VehicleState,
+        soc_pct: float | None,
+        now_s: float,
+        *,
+        unlocked: bool = False,
+    ) -> VehicleState:
         """Return the state with its depth.
 
         Args:
             state: riding, charging or parked.
             soc_pct: charge left; None while the battery does not answer.
             now_s: monotonic.
+            unlocked: somebody may ride off at any moment.
         """
-        if not state.rests:
+        if unlocked or not state.rests:
             self._depth = VehicleState.PARKED
             self.wake(now_s)
             return state

@@ -98,11 +98,14 @@ class ZoneWatch:
     """Follows one vehicle through its zones."""
 
     def __init__(self, zones: Sequence[Zone] = (), inside: Iterable[str] = ()) -> None:
-        """Take the zones, and in which the vehicle was when it was last known."""
+        """Take the zones, and in which the vehicle was when it was last known.
+
+        `gone` are the facts of those that are no more.
+        """
         self._fences: Sequence[Fence] = ()
         self._inside: frozenset[str] = frozenset(inside)
         self._sure_at_s: float | None = None
-        self.replace(zones)
+        self.gone = self.replace(zones)
 
     @property
     def inside(self) -> frozenset[str]:

@@ -97,6 +97,21 @@ def test_a_pack_that_is_gone_is_an_alarm_and_its_last_values_are_not_believed() 
     assert vehicle.told(100) == [("alarm.raised", "battery_removed")]
 
 
+def test_a_port_that_is_gone_is_no_stolen_battery() -> None:
+    vehicle = Vehicle()
+    vehicle.pack.offline, vehicle.pack.trouble = True, "/dev/ttyUSB0 was lost"
+    assert vehicle.told(100) == []
+
+
+def test_braking_with_a_low_battery_is_no_charging() -> None:
+    vehicle = Vehicle()
+    told = []
+    for current_a in (-5.0, -5.0, 2.0, -5.0, 1.0, -4.0):
+        vehicle.pack.reading = replace(HEALTHY, soc_pct=19.0, current_a=current_a)
+        told += vehicle.told()
+    assert told == [("alarm.raised", "battery_low")]
+
+
 def test_a_car_whose_bus_sleeps_has_lost_no_battery() -> None:
     vehicle = Vehicle()
     vehicle.lookout.sleeps = vehicle.pack.offline = True

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,42 @@ async def test_a_restart_inside_of_a_zone_keeps_its_limit_and_what_to_go_back_to
         assert zone.id == "school"
         await rider.look(OUT)
         assert lock.limit_kmh == (kmh or 0)
+
+
+async def test_a_restart_in_mid_fade_goes_on_gently(tmp_path: Path) -> None:
+    lock = FakeLock(ManualClock(NOW_MS))
+    async with riding(tmp_path, PARK, lock=lock) as rider:
+        lock.speed_kmh = 25.0
+        await rider.look(IN, seconds=0.5)
+    before = lock.limit_kmh
+    assert before > 20
+    lock.limits.clear()
+    async with riding(tmp_path, lock=lock, here=IN) as rider:
+        lock.speed_kmh = float(before)
+        await rider.look(IN, seconds=5.0)
+    steps = [before, *(kmh for kmh in lock.limits if kmh is not None)]
+    assert steps[-1] == 3
+    assert max(high - low for high, low in pairwise(steps)) <= 3
+
+
+async def test_a_limit_that_is_never_confirmed_leaves_the_lock_to_others(tmp_path: Path) -> None:
+    async with riding(tmp_path, SCHOOL) as rider:
+        await rider.look(OUT)
+        rider.lock.answers["speed_limit"] = Outcome("failed", "not_confirmed")
+        before = rider.vehicle.remote.actuators.turns
+        await rider.look(IN, seconds=60.0)
+        assert 2 <= rider.vehicle.remote.actuators.turns - before <= 30
+
+
+async def test_a_zone_that_is_gone_after_a_restart_is_left(tmp_path: Path) -> None:
+    lock = FakeLock(ManualClock(NOW_MS))
+    async with riding(tmp_path, SCHOOL, lock=lock) as rider:
+        await rider.look(IN)
+        await rider.vehicle.twin(SIGNER.twin(2))
+    async with riding(tmp_path, lock=lock, here=IN) as rider:
+        await rider.look(IN)
+        assert await rider.told("geofence.left") == [("school", "zone_gone")]
+        assert lock.limit_kmh == 0
 
 
 async def test_what_a_command_wishes_inside_of_a_zone_outlives_a_power_cut(tmp_path: Path) -> None:

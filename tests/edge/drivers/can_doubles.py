@@ -67,6 +67,8 @@ class Listener:
 class Asker(Listener):
     """Asks with `ASKED`, up to three times, 10 ms apart; hears `ANSWERED`."""
 
+    again_s: ClassVar[float] = 0.01
+
     policy: ClassVar[CanPolicy] = replace(
         Listener.policy, listens=frozenset({(ANSWERED, False)}), answers_s=0.2
     )
@@ -93,7 +95,7 @@ class Asker(Listener):
             self._due_s = math.inf
             return ()
         self._tries_left -= 1
-        self._due_s = now_s + 0.01
+        self._due_s = now_s + self.again_s
         return (CanFrame(ASKED, b""),)
 
     def feed(self, frames: Iterable[CanFrame], now_s: float) -> Sequence[CanFrame]:
@@ -102,6 +104,13 @@ class Asker(Listener):
                 super().feed([frame._replace(can_id=SPOKEN)], now_s)
                 self._due_s = math.inf
         return ()
+
+
+class PatientAsker(Asker):
+    """One who asks again only when a busy machine has surely answered."""
+
+    again_s = 1.0
+    policy: ClassVar[CanPolicy] = replace(Asker.policy, answers_s=3.0)
 
 
 class Node:

@@ -27,7 +27,15 @@ from firmware_shim import can as shim
 from firmware_shim.faults import Faults
 from firmware_shim.pty import Port, serve
 from firmware_shim.slcan import SlcanAdapter
-from tests.edge.drivers.can_doubles import ANSWERED, ASKED, Asker, Listener, Node, spoken
+from tests.edge.drivers.can_doubles import (
+    ANSWERED,
+    ASKED,
+    Asker,
+    Listener,
+    Node,
+    PatientAsker,
+    spoken,
+)
 
 QUICK = (0.01, 0.02)
 CANDUMP = """\
@@ -282,9 +290,9 @@ def test_a_serial_protocol_on_a_bus_is_refused(port: str) -> None:
 
 async def test_asked_and_answered_frames_pass_by_everybody_else() -> None:
     other = Node(12.0)
-    async with bus_of(Node(48.2), other, policy=Asker.policy) as link:
+    async with bus_of(Node(48.2), other, policy=PatientAsker.policy) as link:
         other.deaf_to = 1
-        await CanPoller(link, Asker()).poll()
+        await CanPoller(link, PatientAsker()).poll()
     assert [frame.can_id for frame in other.heard] == [ASKED, ANSWERED]
 
 

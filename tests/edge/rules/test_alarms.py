@@ -216,8 +216,8 @@ def test_each_level_of_a_low_battery_is_told_once_until_two_percent_above(
 
 def test_charging_ends_a_low_battery_and_lets_its_levels_be_told_again() -> None:
     watch = AlarmWatch()
-    low = Observed(mono_s=0.0, soc_pct=8.0, current_a=0.0)
-    steps = (low, replace(low, current_a=2.0), replace(low, current_a=2.0), low)
+    low = Observed(mono_s=0.0, soc_pct=8.0)
+    steps = (low, replace(low, charging=True), replace(low, charging=True), low)
     assert [[kind for kind, _ in watch.see(step)] for step in steps] == [
         ["alarm.raised"],
         ["alarm.cleared"],

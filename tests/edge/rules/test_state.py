@@ -105,3 +105,9 @@ def test_riding_and_charging_are_no_rest_and_it_stays_awake_after_them(
     assert rest.see(state, 3.0, 50.0) is state
     assert rest.see(PARKED, 3.0, 60.0) is PARKED
     assert rest.see(PARKED, 3.0, 50.0 + AWAKE_S) is DEEP
+
+
+def test_who_may_be_ridden_off_does_not_rest() -> None:
+    rest = Rest()
+    assert rest.see(PARKED, 3.0, 0.0, unlocked=True) is PARKED
+    assert rest.see(PARKED, 3.0, AWAKE_S) is DEEP
