@@ -207,10 +207,6 @@ def _export(args: argparse.Namespace) -> int:
         write(_journal_path(args), sys.stdout)
     except (JournalUnreadableError, SettingsError) as error:
         return _say(str(error))
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit; it must not find the broken pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return TROUBLE
     return DONE
 
 

@@ -1,6 +1,8 @@
 """How our programs run a command, and how they answer a wrong command line."""
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -18,10 +20,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_command(parser: Parser, argv: Sequence[str] | None) -> int:
-    """Run the command that was chosen; return 0 done, 1 trouble, 130 Ctrl-C (2 usage exits)."""
+    """Run the command that was chosen.
+
+    Returns 0 done, 1 trouble or nobody reads on, 130 Ctrl-C (2 usage exits).
+    """
     args = parser.parse_args(argv)
     command: Command = args.command
     try:
         return command(args)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; it must not find the broken pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return TROUBLE

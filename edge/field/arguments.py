@@ -20,6 +20,7 @@ _CAPTURE = """examples:
   mobility-edge capture --port /dev/ttyUSB0 --protocol jbd_uart --ask --seconds 60 --out line.jsonl
   mobility-edge capture --port /dev/ttyUSB0 --baud 19200 --out line.jsonl
   mobility-edge capture --port can0 --protocol nissan_leaf_ev_can --out bus.jsonl
+  mobility-edge capture --port slcan:/dev/ttyACM0 --protocol uds_ev --ask --out bus.jsonl
 
 It only listens, until Ctrl-C or for --seconds; with --ask it also puts the driver's own questions,
 which read and write nothing. A line of the file is {"t_ms": …, "direction": "request", "response"
@@ -39,10 +40,12 @@ _PROBE = """examples:
   mobility-edge probe --port /dev/ttyUSB0
   mobility-edge probe --port /dev/ttyUSB0 --listen-only     not a byte goes out
   mobility-edge probe --port can0 --json
+  mobility-edge probe --port slcan:/dev/ttyACM0             an adapter of a CAN bus
 
-First it listens: a bus that talks by itself tells who it is. Then it puts to each kind of
-controller the question that only reads; nothing is ever written or switched. Stop the agent before:
-two masters disturb each other. Exit code 1 when nobody is recognised.
+It finds batteries and chargers. First it listens: a bus that talks by itself tells who it is. Where
+nobody is recognised it puts to each kind the question that only reads; nothing is ever written or
+switched. Stop the agent before: two masters disturb each other. Exit code 1 when nobody is
+recognised.
 """
 
 Add = Callable[[str, str, str, Command], Parser]

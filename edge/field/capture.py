@@ -31,23 +31,35 @@ def run(args: argparse.Namespace) -> int:
         print("--ask needs --protocol: which questions are they?", file=sys.stderr)
         return 2
     try:
-        with args.out.open("x", encoding="utf-8") as file:
-            tape = Tape(file)
+        rows = _captured(args)
+    except UnknownProtocolError as trouble:
+        return _say(str(trouble), 2)
+    except LinkDownError as trouble:
+        return _say(str(trouble), 1)
+    except OSError as trouble:
+        return _say(f"{args.out}: {trouble.strerror}; choose another file.", 1)
+    if not rows:
+        return _say("Nothing passed; with --ask the driver puts its own questions.", 1)
+    return _say(f"{rows} captured in {args.out}", 0)
+
+
+def _captured(args: argparse.Namespace) -> int:
+    """Capture until the end and return how much; nothing leaves no file behind."""
+    with args.out.open("x", encoding="utf-8") as file:
+        tape = Tape(file)
+        try:
             tape.begin(args.port, args.protocol)
             with contextlib.suppress(KeyboardInterrupt):
                 asyncio.run(_capture(args, tape))
-    except FileExistsError:
-        print(f"{args.out} is there already; choose another file.", file=sys.stderr)
-        return 1
-    except UnknownProtocolError as trouble:
-        args.out.unlink()
-        print(trouble, file=sys.stderr)
-        return 2
-    except (LinkDownError, OSError) as trouble:
-        print(trouble, file=sys.stderr)
-        return 1
-    print(f"{tape.rows} captured in {args.out}", file=sys.stderr)
-    return 0 if tape.rows else 1
+        finally:
+            if not tape.rows:
+                args.out.unlink()
+    return tape.rows
+
+
+def _say(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code
 
 
 @dataclass(slots=True)

@@ -3,15 +3,14 @@
 import argparse
 import asyncio
 import json
-import math
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
 from edge.drivers.base import BatteryReading, Decoder, to_json
-from edge.drivers.can import CanDecoder
+from edge.drivers.can import CanDecoder, CanFrame
 from edge.drivers.can_poller import CanPoller
 from edge.drivers.poller import Poller
 from edge.drivers.registry import DRIVERS, driver
@@ -21,6 +20,9 @@ from edge.links.opening import is_bus, open_link
 
 _LISTEN_S: Final = 1.2
 _TRIES: Final = 2
+
+
+Decoders = Sequence[tuple[str, CanDecoder]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.writelines(_text(args.port, found))
     if not found:
-        print(
-            f"Nobody known answers on {args.port}; check that the pack is awake, RX and TX are not "
-            "swapped, and no agent is running on it.",
-            file=sys.stderr,
-        )
+        print(_nobody(args.port), file=sys.stderr)
     return 0 if found else 1
+
+
+def _nobody(port: str) -> str:
+    if is_bus(port):
+        checks = "the car is awake, the wires and the terminators are right"
+    else:
+        checks = (
+            "the pack is awake, RX and TX are not swapped (a CAN adapter is named "
+            f"slcan:{port}; lock units and receivers are not looked for)"
+        )
+    return f"Nobody known answers on {port}; check that {checks}, and no agent is running on it."
 
 
 async def probe_serial(port: str, *, ask: bool) -> list[Recognised]:
@@ -86,35 +95,59 @@ async def probe_bus(port: str, *, ask: bool) -> list[Recognised]:
     """Return who is on a CAN bus, the likeliest first. Raises LinkDownError.
 
     The fastest usual speed comes first: a bus that is recognised is not disturbed by another one.
+    Nothing is asked on a bus that tells by itself who it is.
     """
     decoders = {name: one.can for name in DRIVERS if (one := driver(name)).can is not None}
-    found: list[Recognised] = []
-    for name in sorted(decoders, key=lambda name: -decoders[name].policy.bitrate):
-        decoder = decoders[name]()
-        if found and decoder.policy.bitrate != decoders[found[0].protocol].policy.bitrate:
-            break
-        if ask or _only_listens(decoder):
-            reading = await _on_bus(port, decoder)
-            if reading is not None:
-                frames, about = decoder.counters.frames, dict(decoder.about)
-                found.append(Recognised(name, frames, reading, about))
-    return sorted(found, key=lambda one: -one.frames)
+
+    def bitrate(name: str) -> int:
+        return -decoders[name].policy.bitrate
+
+    for _, names in groupby(sorted(decoders, key=bitrate), key=bitrate):
+        group = [(name, decoders[name]()) for name in names]
+        found = await _overhear(port, group)
+        if ask and not found:
+            found = await _ask_bus(port, group)
+        if found:
+            return sorted(found, key=lambda one: -one.frames)
+    return []
 
 
-async def _on_bus(port: str, decoder: CanDecoder) -> BatteryReading | None:
-    link = open_can_link(port, decoder.policy)
-    poller = CanPoller(link, decoder)
+async def _overhear(port: str, decoders: Decoders) -> list[Recognised]:
+    """Let every decoder hear the whole bus; what they would say is not sent."""
+    loop = asyncio.get_running_loop()
+    link = open_can_link(port, replace(decoders[0][1].policy, listens=frozenset()))
+
+    def heard(frames: Sequence[CanFrame]) -> None:
+        for _, decoder in decoders:
+            decoder.feed(frames, loop.time())
+
+    link.on_frames = heard
     try:
-        reading = await poller.poll()
+        link.open()
+        await asyncio.sleep(_LISTEN_S)
     finally:
         await link.close()
-    if poller.trouble is not None:
-        raise LinkDownError(poller.trouble)
-    return reading
+    readings = [(name, decoder, decoder.reading(loop.time())) for name, decoder in decoders]
+    return [_of_bus(name, decoder, one) for name, decoder, one in readings if one is not None]
 
 
-def _only_listens(decoder: CanDecoder) -> bool:
-    return not decoder.begin(0.0) and decoder.due_s == math.inf
+async def _ask_bus(port: str, decoders: Decoders) -> list[Recognised]:
+    for name, decoder in decoders:
+        link = open_can_link(port, decoder.policy)
+        poller = CanPoller(link, decoder)
+        try:
+            reading = await poller.poll()
+        finally:
+            await link.close()
+        if poller.trouble is not None:
+            raise LinkDownError(poller.trouble)
+        if reading is not None:
+            return [_of_bus(name, decoder, reading)]
+    return []
+
+
+def _of_bus(name: str, decoder: CanDecoder, reading: BatteryReading) -> Recognised:
+    return Recognised(name, decoder.counters.frames, reading, dict(decoder.about))
 
 
 async def _listen(link: Link, decoders: dict[str, Decoder]) -> list[Recognised]:

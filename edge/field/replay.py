@@ -32,11 +32,11 @@ def run(args: argparse.Namespace) -> int:
             readings = _of_line(on_line, rows)
         else:
             raise _other_line(args)
-        for row in readings:
-            print(json.dumps(row))
     except (CaptureError, OSError) as trouble:
         print(trouble, file=sys.stderr)
         return 1
+    for row in readings:
+        print(json.dumps(row))
     told = ", ".join(f"{name} {count}" for name, count in sorted(counters.by_name().items()))
     print(f"{len(rows)} captured; {told}", file=sys.stderr)
     return 0

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         async def served() -> int:
             assert controller is not None
             async with serve(controller) as port:
-                words = [port.path if word == "PORT" else word for word in argv]
+                ports = {"PORT": port.path, "BUS": f"slcan:{port.path}"}
+                words = [ports.get(word, word) for word in argv]
                 return await asyncio.to_thread(main, words)
 
         code = asyncio.run(served()) if controller is not None else main(argv)
@@ -128,3 +131,31 @@ def test_probe_that_only_listens_says_nothing_on_the_line(run: Run) -> None:
     assert (code, out) == (1, "")
     assert "Nobody known" in err
     assert shim.pack.discharge_allowed
+
+
+@pytest.mark.parametrize("name", ["nissan_leaf_ev_can", "hyundai_kia_pcan"])
+def test_a_bus_that_talks_is_recognised_without_a_word(run: Run, name: str) -> None:
+    code, out, _ = run(build_shim(name), "probe", "--port", "BUS", "--listen-only", "--json")
+    found = json.loads(out)["found"]
+    assert (code, [one["protocol"] for one in found]) == (0, [name])
+    assert found[0]["reading"]["voltage_v"] > 300
+
+
+def test_a_capture_of_nothing_leaves_no_file_behind(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "line.jsonl"
+    code, _, err = run(
+        None, "capture", "--port", "slcan:/nowhere", "--protocol", "uds_ev", "--out", str(file)
+    )
+    assert (code, file.exists(), "Cannot open" in err) == (1, False, True)
+
+
+def test_who_reads_no_further_gets_no_traceback() -> None:
+    script = "import sys; from edge.cli import main; sys.exit(main(['protocols']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.wait(20) == 1
+        assert running.stderr.read() == b""
