@@ -226,6 +226,9 @@ class Relay:
         envelope = sign(message, typ, signer.key_id, signer.sign)
         try:
             await self._client.publish(subject(device_id, leaf), envelope)
+        except nats.errors.MaxPayloadError:
+            log.warning("a %s of %d bytes is too large for %s", leaf, len(envelope), device_id)
+            return False
         except nats.errors.Error as trouble:
             log.debug("not sent to %s: %r", device_id, trouble)
             return False

@@ -26,6 +26,7 @@ def measure(work: Path, *, quick: bool) -> Iterator[Row]:
     ):
         yield from _starts(work, cloud, line, 1 if quick else 7)
         yield from asyncio.run(_at_rest(work, cloud, line, 1.5 if quick else 30))
+        yield asyncio.run(_riding(work, cloud, line, 1.5 if quick else 30))
         for flush_s in FLUSHES_S:
             yield from asyncio.run(_at_work(work, cloud, numbered, flush_s, 1.5 if quick else 15))
 
@@ -67,6 +68,29 @@ async def _at_rest(work: Path, cloud: Cloud, line: Path, seconds: float) -> list
         Row("agent: idle CPU", share, "% of a core", at_most(0.5), polls),
         Row("agent: RSS", rss, "MB", at_most(40), f"{private}after {seconds + 5:.0f} s at rest"),
     ]
+
+
+async def _riding(work: Path, cloud: Cloud, line: Path, seconds: float) -> Row:
+    """A ride as it is: the battery and the receiver once a second, the lock unit ten times."""
+    with (
+        shim(work, "riding-lock", controller="lock_unit") as (lock, unit),
+        shim(work, "riding-sky", controller="gnss") as (gnss, sky),
+    ):
+        for child in (unit, sky):
+            assert child.stdin is not None
+            child.stdin.write(b'{"set": {"speed_kmh": 18}}\n')
+            child.stdin.flush()
+        config = configuration(work, cloud, "riding", line, lock, gnss)
+        async with observed(cloud, config, "riding") as probe:
+            await probe.until(lambda: probe.durable["signal"] > 2, "readings of a ride")
+            cpu, started = cpu_s(probe.pid), time.monotonic()
+            before = probe.durable["signal"]
+            await asyncio.sleep(seconds)
+            elapsed = time.monotonic() - started
+            share = (cpu_s(probe.pid) - cpu) / elapsed * 100
+            readings = (probe.durable["signal"] - before) / elapsed
+    note = f"JBD and GNSS 1 Hz, lock unit 10 Hz; {readings:.1f} readings/s, over {seconds:.0f} s"
+    return Row("agent: CPU while riding", share, "% of a core", at_most(3.0), note)
 
 
 async def _at_work(

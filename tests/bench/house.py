@@ -106,12 +106,13 @@ def configuration(
     device_id: str,
     line: Path,
     lock: Path | None = None,
+    gnss: Path | None = None,
     /,
     **intervals: float,
 ) -> Path:
     """Write the agent's TOML file, as `mobility-cloud devices add` does, and enrol it.
 
-    With `lock`, the line of a lock unit, it obeys commands too.
+    With `lock`, the line of a lock unit, it obeys commands too; with `gnss` it knows where it is.
     """
     identity = work / f"{device_id}.identity"
     enrolled.enrol(cloud.dsn, cloud.data_dir, device_id, identity, battery=BATTERY)
@@ -126,6 +127,8 @@ def configuration(
     }
     if lock is not None:
         sections["controller"] = {"protocol": "lock_unit", "port": str(lock)}
+    if gnss is not None:
+        sections["gnss"] = {"port": str(gnss)}
     text = "\n".join(
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
         for name, table in sections.items()
