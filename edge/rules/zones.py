@@ -24,6 +24,9 @@ KEEP_S: Final = 600.0
 FADE_KMH_A_S: Final = 8.0
 """How fast power fades: 25 to 3 km/h takes 2.8 s, as gently as a cyclist brakes."""
 
+FADES_WITHIN_S: Final = 3.5
+"""From higher up it fades faster: with the second until it is noticed, a limit holds in five."""
+
 _METRES_A_DEGREE: Final = 111_195.0
 _TOP_KMH: Final = LIMIT_KMH[1]
 
@@ -172,6 +175,7 @@ class Fade:
 
     kmh: float | None = None
     _at_s: float = 0.0
+    _kmh_a_s: float = FADE_KMH_A_S
 
     def step(
         self, limit_kmh: int | None, speed_kmh: float | None, usual_kmh: int | None, now_s: float
@@ -189,11 +193,10 @@ class Fade:
             self.kmh = None
             return None
         most = _TOP_KMH if usual_kmh is None else usual_kmh
-        if self.kmh is None:
-            self.kmh = float(most)
-        else:
-            self.kmh -= FADE_KMH_A_S * passed_s
-        if speed_kmh is not None:
-            self.kmh = min(self.kmh, abs(speed_kmh))
+        begins = self.kmh is None
+        kmh = float(most) if self.kmh is None else self.kmh - self._kmh_a_s * passed_s
+        self.kmh = kmh if speed_kmh is None else min(kmh, abs(speed_kmh))
+        if begins:
+            self._kmh_a_s = max(FADE_KMH_A_S, (self.kmh - limit_kmh) / FADES_WITHIN_S)
         self.kmh = max(self.kmh, float(limit_kmh))
         return math.ceil(self.kmh)
